@@ -1,0 +1,1 @@
+"""Runs it: the local stack, the demo, the benchmarks."""

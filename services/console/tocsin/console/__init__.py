@@ -1,0 +1,1 @@
+"""The management side: the one writer of `configuration`, and the command line."""

@@ -1,0 +1,72 @@
+"""The command `tocsin`. Commands are loaded when they are called, so that `tocsin --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from tocsin.shared.errors import TocsinError
+
+_COMMANDS = {
+    "demo": (
+        "tocsin.deploy.demo:demo",
+        "See it work: this host's readings, a crossing, a webhook, an email, the audit.",
+    ),
+    "stack": ("tocsin.deploy.stack.cli:stack", "The local stack: Kafka, Redis, a mail sink."),
+    "topics": ("tocsin.console.cli.topics:topics", "List, apply and check the topics."),
+    "apply": ("tocsin.console.cli.configuration:apply", "Bring the configuration to what YAML files say."),
+    "export": ("tocsin.console.cli.configuration:export", "Print the configuration as YAML."),
+    "get": ("tocsin.console.cli.configuration:get", "Show records of the configuration."),
+    "run": ("tocsin.console.cli.run:run", "Run a service: gateway, detector, activator, router, dispatcher."),
+    "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),
+    "replay": ("tocsin.ingest.replay:replay", "Play recorded readings as if they happened now."),
+    "listen": ("tocsin.console.cli.listen:listen", "A receiver that verifies signatures and shows what came."),
+    "dead-letters": ("tocsin.console.cli.dead_letters:dead_letters", "List, show and replay deliveries given up."),
+    "ledger": ("tocsin.console.cli.ledger:ledger", "Prove that every delivery has one end."),
+    "bench": ("tocsin.deploy.bench:bench", "Measure this machine, each figure beside its reference."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tocsin")
+def root() -> None:
+    """Sensor notifications on Apache Kafka: thresholds in, signed webhooks and emails out, every attempt audited."""
+
+
+def main() -> None:
+    """Users' mistakes end in one clear line and exit code 1; bugs keep their traceback."""
+    try:
+        root.main(standalone_mode=False, prog_name="tocsin")
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TocsinError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""Pure: what to send, what an answer means, when to try again."""

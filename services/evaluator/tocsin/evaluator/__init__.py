@@ -1,0 +1,1 @@
+"""Decides what is triggered (detector) and what is active (activator)."""

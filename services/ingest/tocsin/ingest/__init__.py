@@ -1,0 +1,1 @@
+"""Readings come in: HTTP gateway, host agent, replay of files."""

@@ -1,0 +1,1 @@
+"""Pure: which readings are good, and why the others are not."""

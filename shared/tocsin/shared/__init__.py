@@ -1,0 +1,1 @@
+"""What crosses a topic, and nothing else: names, schemas, codecs, settings, telemetry."""

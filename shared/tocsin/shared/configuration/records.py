@@ -1,0 +1,183 @@
+"""The records of `configuration`. They refer to each other by id; renaming anything touches nothing else."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+from tocsin.shared.configuration.condition import Condition, parse_condition
+from tocsin.shared.schemas.base import Duration, Time, Wire
+
+DEFAULT_REPORTING_WITHIN_MS = 15 * 60_000
+
+
+def _condition(value: Any) -> Condition:
+    if isinstance(value, Condition):
+        return value
+    if isinstance(value, str):
+        return parse_condition(value)
+    raise ValueError("must be a condition in quotes, such as '> 90'")
+
+
+ConditionText = Annotated[
+    Condition,
+    BeforeValidator(_condition),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["> 90", "between 10 and 20"]}),
+]
+
+
+class Ciphertext(Wire):
+    """A secret at rest: AES-256-GCM, bound to its record's id and field."""
+
+    key_id: str
+    nonce: str  # base64
+    data: str  # base64, with the tag
+
+
+class Record(Wire):
+    """What every record has."""
+
+    kind: ClassVar[str]
+    schema_version: Literal[1] = 1
+    id: str
+    name: str
+    description: str = ""
+    revision: int = 0  # the change that last wrote it: its ETag
+    updated_at: Time = 0
+
+
+class Sensor(Record):
+    """A rule over one metric."""
+
+    kind: ClassVar[str] = "sensor"
+    metric: str
+    trigger: ConditionText
+    clear: ConditionText | None = None  # none: not trigger
+    for_: Duration = Field(default=0, alias="for")
+
+
+class Group(Record):
+    """A set of systems: any of the patterns, all of the tags. No pattern means any name."""
+
+    kind: ClassVar[str] = "group"
+    systems: tuple[str, ...] = ()
+    tags: dict[str, str] = Field(default_factory=dict)
+
+
+class SensorUse(Wire):
+    """A sensor in a notification: on any instance, or on the named one."""
+
+    sensor_id: str
+    instance: str | None = None
+
+
+class ThresholdSpec(Wire):
+    """A number of systems, or a percentage of the reporting ones; exact."""
+
+    value: Decimal
+    is_percent: bool
+
+    def text(self) -> str:
+        """The threshold in words: `1 system currently reporting`, `24% of systems currently reporting`."""
+        number = self.value_text()
+        if self.is_percent:
+            return f"{number}% of systems currently reporting"
+        return f"{number} system{'' if self.value == 1 else 's'} currently reporting"
+
+    def value_text(self) -> str:
+        """Without an exponent or trailing zeros."""
+        text = f"{self.value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+class Notification(Record):
+    """One or more sensors, one group, a threshold, recipients."""
+
+    kind: ClassVar[str] = "notification"
+    sensors: tuple[SensorUse, ...]
+    group_id: str | None = None  # none: every system
+    threshold: ThresholdSpec
+    recipient_ids: tuple[str, ...]
+    reporting_within: Duration = DEFAULT_REPORTING_WITHIN_MS
+    notify_on: tuple[Literal["activated", "reminder", "resolved", "dismissed"], ...] = ("activated", "resolved")
+
+
+class AuthenticationOff(Wire):
+    """The webhook is not authenticated."""
+
+    type: Literal["off"] = "off"
+
+
+class BasicAuthentication(Wire):
+    """User name and password, both required."""
+
+    type: Literal["basic"] = "basic"
+    username: str
+    password: Ciphertext
+
+
+class SignedSecret(Wire):
+    """A signature made from the secret goes into the headers. Source: Standard Webhooks 1.0.0."""
+
+    type: Literal["signed-secret"] = "signed-secret"
+    secret: Ciphertext
+
+
+Authentication = Annotated[AuthenticationOff | BasicAuthentication | SignedSecret, Field(discriminator="type")]
+
+
+class HeaderSpec(Wire):
+    """One header. A sensitive value is write-only: it is stored as `secret`."""
+
+    name: str
+    value: str | None = None
+    secret: Ciphertext | None = None
+
+    @property
+    def sensitive(self) -> bool:
+        return self.secret is not None
+
+
+class Webhook(Wire):
+    """Where and how a webhook is sent."""
+
+    url: str
+    method: Literal["POST", "PUT"] = "POST"
+    authentication: Authentication = AuthenticationOff()
+    headers: tuple[HeaderSpec, ...] = ()
+    body: str | None = None  # none: the default template
+    content_type: str = "application/json"
+    timeout: Duration = 15_000
+    permanent: tuple[int, ...] = ()  # statuses after which trying again is useless
+
+
+class Recipient(Record):
+    """A user, a distribution list or a system, reached by email or by webhook."""
+
+    kind: ClassVar[str] = "recipient"
+    type: Literal["user", "distribution-list", "system"]
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    webhook: Webhook | None = None
+    retry: tuple[Duration, ...] | None = None  # none: the deployment's schedule
+
+    @property
+    def channel(self) -> Literal["webhook", "email"]:
+        return "webhook" if self.webhook is not None else "email"
+
+
+class Settings(Record):
+    """Settings of the deployment that live in Kafka; one record, named `deployment`."""
+
+    kind: ClassVar[str] = "settings"
+    tenant_id: str
+
+
+AnyRecord = Sensor | Group | Notification | Recipient | Settings
+RECORD_TYPES: dict[str, type[Record]] = {
+    model.kind: model for model in (Sensor, Group, Notification, Recipient, Settings)
+}

@@ -1,0 +1,82 @@
+"""The whole configuration at one change number: frozen, indexed by id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tocsin.shared.configuration.records import Group, Notification, Recipient, Record, Sensor, Settings
+from tocsin.shared.schemas.base import Ref
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What every process works from. `change` only grows."""
+
+    change: int = 0
+    sensors: Mapping[str, Sensor] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    notifications: Mapping[str, Notification] = field(default_factory=dict)
+    recipients: Mapping[str, Recipient] = field(default_factory=dict)
+    settings: Settings | None = None
+
+    @property
+    def tenant_id(self) -> str:
+        """The deployment's GUID; the nil GUID until the first change has been written."""
+        return self.settings.tenant_id if self.settings else "00000000-0000-0000-0000-000000000000"
+
+    def group_ref(self, notification: Notification) -> Ref | None:
+        """The group of a notification as it is called now; None is every system."""
+        if notification.group_id is None:
+            return None
+        group = self.groups.get(notification.group_id)
+        return Ref(id=notification.group_id, name=group.name if group else "")
+
+    @classmethod
+    def of(cls, change: int, records: Mapping[str, Record]) -> Configuration:
+        """From the newest record of each key."""
+        kinds: dict[type[Record], dict[str, Record]] = {}
+        for record in records.values():
+            kinds.setdefault(type(record), {})[record.id] = record
+        settings = next(iter(kinds.get(Settings, {}).values()), None)
+        return cls(
+            change=change,
+            sensors=kinds.get(Sensor, {}),  # type: ignore[arg-type]
+            groups=kinds.get(Group, {}),  # type: ignore[arg-type]
+            notifications=kinds.get(Notification, {}),  # type: ignore[arg-type]
+            recipients=kinds.get(Recipient, {}),  # type: ignore[arg-type]
+            settings=settings if isinstance(settings, Settings) else None,
+        )
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sensor_revision(sensor: Sensor) -> str:
+    """A hash of the rule, not of the name or description: a new one means that the sensor starts over."""
+    return _digest([sensor.metric, str(sensor.trigger), str(sensor.clear) if sensor.clear else None, sensor.for_])
+
+
+def notification_revision(notification: Notification, configuration: Configuration) -> str | None:
+    """A hash of the notification's rule and of the sensors and group it names; not of names, texts, recipients.
+
+    None when a sensor or its group does not exist: such a notification is not judged.
+    """
+    uses = []
+    for use in notification.sensors:
+        sensor = configuration.sensors.get(use.sensor_id)
+        if sensor is None:
+            return None
+        uses.append([use.sensor_id, use.instance, sensor_revision(sensor)])
+    group = None
+    if notification.group_id is not None:
+        found = configuration.groups.get(notification.group_id)
+        if found is None:
+            return None
+        group = [list(found.systems), dict(found.tags)]
+    threshold = [notification.threshold.value_text(), notification.threshold.is_percent]
+    return _digest([uses, group, threshold, notification.reporting_within])

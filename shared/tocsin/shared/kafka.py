@@ -1,0 +1,141 @@
+"""Clients for the broker, set as the guarantees need them, and the checks at start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._resource import ResourceType
+
+from tocsin.shared.errors import BrokerError, TopicError
+from tocsin.shared.partitioning import PARTITIONER
+from tocsin.shared.settings import CommonSettings, KafkaSettings
+from tocsin.shared.topics import MAX_RECORD_BYTES, Topic
+
+SESSION_TIMEOUT_MS = 10_000
+"""Of groups and of transactions: how long a dead process holds up its successor."""
+
+_log = logging.getLogger("librdkafka")
+
+
+def client_config(kafka: KafkaSettings, **settings: Any) -> dict[str, Any]:
+    """Given properties first, ours over them: what a guarantee rests on cannot be set away."""
+    ours = {name.replace("_", "."): value for name, value in settings.items()}
+    return {"log_level": 4, "logger": _log, **kafka.properties, **ours}
+
+
+def consumer(kafka: KafkaSettings, group: str, **settings: Any) -> Consumer:
+    """Reads committed records only, and commits only when told to."""
+    defaults = {
+        "group_id": group,
+        "enable_auto_commit": False,
+        "enable_auto_offset_store": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": SESSION_TIMEOUT_MS,
+        "heartbeat_interval_ms": 2_000,
+        "fetch_message_max_bytes": MAX_RECORD_BYTES,
+    }
+    return Consumer(client_config(kafka, **{**defaults, **settings}))
+
+
+def producer(kafka: KafkaSettings, **settings: Any) -> Producer:
+    """Idempotent, acks=all, keys where every other producer puts them."""
+    defaults = {
+        "enable_idempotence": True,
+        "acks": "all",
+        "partitioner": PARTITIONER,
+        "compression_type": "lz4",
+        "linger_ms": 5,
+        "message_max_bytes": MAX_RECORD_BYTES,
+    }
+    return Producer(client_config(kafka, **{**defaults, **settings}))
+
+
+def transactional_producer(kafka: KafkaSettings, transactional_id: str, **settings: Any) -> Producer:
+    """As `producer`, with a transactional id: the process's own lasting name. Not yet initialised."""
+    return producer(
+        kafka, **{"transactional_id": transactional_id, "transaction_timeout_ms": SESSION_TIMEOUT_MS, **settings}
+    )
+
+
+def admin(kafka: KafkaSettings) -> AdminClient:
+    return AdminClient(client_config(kafka))
+
+
+def is_retriable(error: KafkaError) -> bool:
+    """Whether the same call may go through later."""
+    return bool(error.retriable()) and not error.fatal()
+
+
+def existing_partitions(client: AdminClient, timeout: float = 10.0) -> dict[str, int]:
+    """Partition counts of all topics there are. Raises BrokerError when the broker does not answer."""
+    try:
+        metadata = client.list_topics(timeout=timeout)
+    except KafkaException as error:
+        raise BrokerError(f"the broker does not answer: {error.args[0].str()}") from None
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+
+def describe_configs(client: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Settings of topics. Raises BrokerError."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    if not resources:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for resource, future in client.describe_configs(resources, request_timeout=10).items():
+        try:
+            found[resource.name] = {name: entry.value for name, entry in future.result().items()}
+        except KafkaException as error:
+            raise BrokerError(f"cannot read the settings of {resource.name}: {error.args[0].str()}") from None
+    return found
+
+
+def check_topics(settings: CommonSettings, names: Iterable[str], client: AdminClient | None = None) -> dict[str, int]:
+    """Partition counts of these topics (unprefixed names). Raises TopicError naming each problem and its fix."""
+    wanted = set(names)
+    topics = [topic for topic in settings.topics() if topic.name in wanted]
+    problems, partitions = topic_problems(settings, topics, client or admin(settings.kafka))
+    if problems:
+        raise TopicError("\n".join(problems))
+    return {topic.name: partitions[settings.topic(topic.name)] for topic in topics}
+
+
+def topic_problems(
+    settings: CommonSettings, topics: Iterable[Topic], client: AdminClient
+) -> tuple[list[str], dict[str, int]]:
+    """What is wrong with these topics on the broker, a line each with the fix; and all partition counts there."""
+    topics = list(topics)
+    existing = existing_partitions(client)
+    there = [settings.topic(topic.name) for topic in topics if settings.topic(topic.name) in existing]
+    configs = describe_configs(client, there)
+    problems: list[str] = []
+    counts: dict[str, tuple[str, int]] = {}
+    for topic in topics:
+        name = settings.topic(topic.name)
+        if name not in existing:
+            problems.append(f"topic {name} does not exist; run: tocsin topics apply")
+            continue
+        policy = ",".join(sorted((configs[name].get("cleanup.policy") or "").split(",")))
+        if policy != topic.cleanup:
+            problems.append(
+                f"topic {name} has cleanup.policy={policy} but needs {topic.cleanup}; run: tocsin topics apply"
+            )
+        timestamps = topic.extra.get("message.timestamp.type")
+        if timestamps and configs[name].get("message.timestamp.type") != timestamps:
+            problems.append(f"topic {name} needs message.timestamp.type={timestamps}; run: tocsin topics apply")
+        if topic.group == "one" and existing[name] != 1:
+            problems.append(f"topic {name} has {existing[name]} partitions but must have 1; delete and create it anew")
+        if topic.group in ("readings", "deliveries", "router", "activator"):
+            first, count = counts.setdefault(topic.group, (name, existing[name]))
+            if existing[name] != count:
+                problems.append(
+                    f"topic {name} has {existing[name]} partitions but {first} has {count}; both need the same: "
+                    f"run: kafka-topics --alter --topic {first if count < existing[name] else name} "
+                    f"--partitions {max(count, existing[name])}"
+                )
+    return problems, existing
