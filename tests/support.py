@@ -42,8 +42,8 @@ def put_records(settings: CommonSettings, *records: Record, delete: Iterable[str
     for record in records:
         key, value = encode_record(record.model_copy(update={"revision": change}))
         producer.produce(settings.topic(CONFIGURATION), key=key, value=value, headers=headers, partition=0)
-    for key in delete:
-        producer.produce(settings.topic(CONFIGURATION), key=key.encode(), value=None, headers=headers, partition=0)
+    for gone in delete:
+        producer.produce(settings.topic(CONFIGURATION), key=gone.encode(), value=None, headers=headers, partition=0)
     assert producer.flush(10) == 0
     return change
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tocsin.shared.times import format_rfc3339
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 RawHeaders = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
 """As the client hands them over."""
 

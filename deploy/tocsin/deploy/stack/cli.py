@@ -72,7 +72,7 @@ def stack() -> None:
 @click.option("--smtp/--no-smtp", default=True, help="Start the mail sink.")
 @click.option("--foreground", is_flag=True, help="Stay until Ctrl-C, then stop everything.")
 @_one_line_errors
-def up(  # noqa: PLR0913 - one for each option
+def up(
     state_dir: Path | None,
     kafka_port: int | None,
     properties: dict[str, str],

@@ -9,12 +9,13 @@ from __future__ import annotations
 from tocsin.shared.configuration.names import record_key
 from tocsin.shared.configuration.records import RECORD_TYPES, Record
 from tocsin.shared.errors import CodecError
+from tocsin.shared.headers import Headers
 
 CHANGE_HEADER = "change"
 COUNT_HEADER = "change-count"
 
 
-def change_headers(change: int, count: int) -> list[tuple[str, bytes]]:
+def change_headers(change: int, count: int) -> Headers:
     """Headers of every record of one change."""
     return [(CHANGE_HEADER, str(change).encode()), (COUNT_HEADER, str(count).encode())]
 
