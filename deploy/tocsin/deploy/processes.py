@@ -55,17 +55,22 @@ class ProcessRef:
 
     def stop(self, grace: timedelta = GRACE) -> None:
         """End a process that another process started, with everything in its group."""
-        process = self.find()
-        if process is None:
+        if self.find() is None:
             return
         _signal_group(self.pid, signal.SIGTERM)
         _signal_group(self.pid, signal.SIGCONT)
-        try:
-            process.wait(grace.total_seconds())
-        except psutil.TimeoutExpired:
+        if not self._gone_within(grace):
             _signal_group(self.pid, signal.SIGKILL)
-            with suppress(psutil.TimeoutExpired):
-                process.wait(1.0)
+            self._gone_within(timedelta(seconds=1))
+
+    def _gone_within(self, timeout: timedelta) -> bool:
+        # Not psutil's wait: a container's process 1 may take its time to collect an orphan that has long ended.
+        deadline = time.monotonic() + timeout.total_seconds()
+        while self.find() is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.03)
+        return True
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -73,13 +78,25 @@ def _signal_group(group: int, number: int) -> None:
         os.killpg(group, number)
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a process is started, and started again."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]  # added to our own environment
+    log_path: Path | None  # output is appended there, or dropped
+    cwd: Path | None
+
+
 class Child:
     """One started process, the leader of a session of its own."""
 
-    def __init__(self, name: str, popen: subprocess.Popen[bytes], log_path: Path | None, gone: _Report) -> None:
-        self.name = name
+    def __init__(self, launch: Launch, popen: subprocess.Popen[bytes], gone: _Report) -> None:
+        self.launch = launch
+        self.name = launch.name
         self.pid = popen.pid
-        self.log_path = log_path
+        self.log_path = launch.log_path
         self._popen = popen
         self._gone = gone
         self._collected = False
@@ -127,6 +144,10 @@ class Child:
             _signal_group(self.pid, signal.SIGKILL)
         return self.wait()
 
+    def let_go(self) -> None:
+        """Forget it while it runs on; from here on only a ProcessRef finds it."""
+        self._popen.returncode = 0  # or the garbage collector would complain that it is still running
+
     def suspend(self) -> None:
         """SIGSTOP: it hangs, as under a debugger or a frozen virtual machine."""
         if self.running:
@@ -159,8 +180,7 @@ class _Report:
 class Supervisor:
     """Starts processes and ends them: on `close`, and when this process dies in whatever way.
 
-    With `lasting=True` its processes stay after it, and `close` leaves them alone. Not for use after a bare os.fork():
-    the forked copy would hold the pipe open that tells the reaper of our end.
+    With `lasting=True` its processes stay after it, and `close` leaves them alone.
     """
 
     def __init__(self, *, lasting: bool = False, orphans_grace: timedelta = ORPHANS_GRACE) -> None:
@@ -185,27 +205,36 @@ class Supervisor:
         cwd: Path | None = None,
     ) -> Child:
         """Start a process. `env` is added to our own environment; output is appended to `log_path`, or dropped."""
-        command = [os.fspath(part) for part in argv]
-        program = shutil.which(command[0])
+        return self._launch(Launch(name, tuple(os.fspath(part) for part in argv), dict(env or {}), log_path, cwd))
+
+    def start_again(self, child: Child) -> Child:
+        """A new process just like one that has ended, or is stopped now."""
+        child.stop()
+        return self._launch(child.launch)
+
+    def _launch(self, launch: Launch) -> Child:
+        program = shutil.which(launch.argv[0])
         if program is None:
-            raise ProcessError(f"{name} can't be started: there is no program {command[0]}")
-        command[0] = program
+            raise ProcessError(f"{launch.name} can't be started: there is no program {launch.argv[0]}")
+        command = [program, *launch.argv[1:]]
         pipe = self._reaper_pipe()
         if pipe is not None:
-            command = ["/bin/sh", "-c", _REPORT_AND_BECOME, name, *command]
-        if log_path is not None:
-            log_path.parent.mkdir(parents=True, exist_ok=True)
-        with open(log_path or os.devnull, "ab") as log:
+            command = ["/bin/sh", "-c", _REPORT_AND_BECOME, launch.name, *command]
+        if launch.log_path is not None:
+            launch.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(launch.log_path or os.devnull, "ab") as log:
             popen = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL if pipe is None else pipe,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
-                cwd=cwd,
+                env={**os.environ, **launch.env},
+                cwd=launch.cwd,
                 start_new_session=True,
             )
-        child = Child(name, popen, log_path, _Report(pipe))
+        report = _Report(pipe)
+        report(f"+{popen.pid}\n")  # once more from here: it may have been stopped before it came to it
+        child = Child(launch, popen, report)
         self._children.append(child)
         return child
 
@@ -220,7 +249,11 @@ class Supervisor:
 
     def close(self, grace: timedelta = GRACE) -> None:
         """Stop everything (unless it shall last) and let the reaper go."""
-        if not self.lasting:
+        if self.lasting:
+            for child in self.children:
+                child.let_go()
+            self._children.clear()
+        else:
             self.stop_all(grace)
         if self._reaper is not None and self._reaper.stdin is not None:
             self._reaper.stdin.close()
@@ -241,7 +274,14 @@ class Supervisor:
         if self._reaper is None:
             # -I -S: no site-packages, no environment; it is up in 20 ms. Unbuffered: every report is one write.
             self._reaper = subprocess.Popen(
-                [sys.executable, "-I", "-S", reaper.__file__, str(self._orphans_grace.total_seconds())],
+                [
+                    sys.executable,
+                    "-I",
+                    "-S",
+                    reaper.__file__,
+                    str(os.getpid()),
+                    str(self._orphans_grace.total_seconds()),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -11,10 +11,12 @@ from typing import ParamSpec, TypeVar
 
 import click
 
-from tocsin.deploy.stack.info import StackInfo, default_state_dir
+from tocsin.deploy.stack.info import StackInfo
 from tocsin.deploy.stack.jars import kafka_jars
+from tocsin.deploy.stack.java import find_java
 from tocsin.deploy.stack.local import Stack
 from tocsin.shared.errors import TocsinError
+from tocsin.shared.settings import default_state_dir
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -136,6 +138,13 @@ def status(state_dir: Path | None) -> None:
 def fetch() -> None:
     """Fetch Kafka's jars into the cache, so that later starts need no network."""
     click.echo(f"Kafka's jars are complete in {kafka_jars(_say)}")
+
+
+@stack.command()
+@_one_line_errors
+def java() -> None:
+    """Show which Java the broker runs on."""
+    click.echo(find_java())
 
 
 def _show(info: StackInfo) -> None:

@@ -16,11 +16,6 @@ from tocsin.deploy.stack.ports import HOST, answers
 STACK_FILE = "stack.json"
 
 
-def default_state_dir() -> Path:
-    """TOCSIN_STATE_DIR, else `.tocsin` in the current directory."""
-    return Path(os.environ.get("TOCSIN_STATE_DIR") or ".tocsin").expanduser().absolute()
-
-
 @dataclass(frozen=True, slots=True)
 class StackInfo:
     """A stack as it was when it came up."""
@@ -76,5 +71,9 @@ def find_running(state_dir: Path) -> StackInfo | None:
     if any(process.find() is None for process in info.processes.values()):
         return None
     if info.smtp_port is not None and not answers(info.smtp_port):
+        return None
+    if "kafka" not in info.processes:
+        return info  # that broker was given, and is somebody else's to look after
+    if not answers(int(info.bootstrap_servers.rpartition(":")[2])):
         return None
     return info if cluster_id(info.bootstrap_servers) == info.cluster_id else None

@@ -64,12 +64,14 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "tocsin"
 
 
-def kafka_jars(say: Say = lambda _: None, *, cache: Path | None = None, fetchers: Sequence[Fetch] = ()) -> Path:
+def kafka_jars(
+    say: Say = lambda _: None, *, sums: Path = SUMS_FILE, cache: Path | None = None, fetchers: Sequence[Fetch] = ()
+) -> Path:
     """The folder with all jars, each one checked; what is missing or damaged is fetched first.
 
     Safe when several processes ask at once: one fetches, the others wait for it.
     """
-    jars = read_sums()
+    jars = read_sums(sums)
     version = kafka_version(jars)
     folder = (cache or cache_dir()) / f"kafka-{version}"
     if not _wrong(jars, folder):
@@ -129,7 +131,7 @@ def _check(wrong: Sequence[Jar], staging: Path) -> None:
             raise StackError(f"{jar.name} ({jar.coordinate}) did not come with the others")
         if not jar.is_intact_in(staging):
             raise StackError(
-                f"{jar.name} ({jar.coordinate}) is not the file it should be: its SHA-256 sum is wrong; nothing was kept"
+                f"{jar.name} ({jar.coordinate}) is not what it should be: its SHA-256 sum is wrong; nothing was kept"
             )
 
 
@@ -179,7 +181,7 @@ def _pom(jars: Sequence[Jar]) -> str:
             f"<version>{version}</version>{alone}</dependency>"
         )
     return (
-        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<project><modelVersion>4.0.0</modelVersion>"
         "<groupId>tocsin</groupId><artifactId>kafka-jars</artifactId><version>1</version><packaging>pom</packaging>"
         f"<dependencies>{''.join(dependencies)}</dependencies></project>"
     )

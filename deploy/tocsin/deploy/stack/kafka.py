@@ -10,6 +10,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -58,7 +59,6 @@ BROKER_PROPERTIES: Mapping[str, str] = {
     # Topics are made by `tocsin topics apply` with their settings, never by a typing error.
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
-    "group.coordinator.rebalance.protocols": "classic,consumer",
     # What a killed producer left open is looked for this often; a reader of committed records waits no longer.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     # After kill -9 the controller takes the old broker for alive this long, and lets no new one in.
@@ -86,10 +86,14 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-def cluster_id(bootstrap_servers: str, timeout: timedelta = timedelta(seconds=2)) -> str | None:
+def cluster_id(
+    bootstrap_servers: str,
+    timeout: timedelta = timedelta(seconds=2),
+    client_properties: Mapping[str, str] | None = None,
+) -> str | None:
     """The id of the cluster that answers there, once it leads all its partitions; None when none answers in time."""
     # A client of its own each time: one that has failed waits longer and longer before it tries again.
-    admin = AdminClient({"bootstrap.servers": bootstrap_servers}, logger=_silent)
+    admin = AdminClient({**(client_properties or {}), "bootstrap.servers": bootstrap_servers}, logger=_silent)
     try:
         cluster = admin.list_topics(timeout=timeout.total_seconds())
     except KafkaException:
@@ -111,6 +115,13 @@ class Marker:
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps({"kafka": self.kafka, "cluster_id": self.cluster_id}) + "\n", encoding="utf-8")
+
+
+def _reason(said: str) -> str:
+    """The line of a Java program's output that tells most."""
+    lines = said.strip().splitlines()
+    telling = [line for line in lines if " ERROR " in line or " FATAL " in line or "Exception: " in line]
+    return (telling or lines or ["it said nothing"])[0][:300]
 
 
 def _release(version: str) -> tuple[int, ...]:
@@ -195,10 +206,8 @@ class Kafka:
         command = [*self._command, "kafka.tools.StorageTool", "format", "-t", new_id, "-c", properties]
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise StackError(
-                f"Kafka's storage can't be made in {self.folder}: {said[-1] if said else 'no reason given'}"
-            )
+            reason = _reason(done.stderr + done.stdout)
+            raise StackError(f"Kafka's storage can't be made in {self.folder}: {reason}")
         Marker(version, new_id).write(marker_path)
         unfinished.rename(data)
         self.cluster_id = new_id
@@ -225,10 +234,8 @@ class Kafka:
         remembered = self.folder / "ports.json"
         client, controller = None, None
         if keep and remembered.exists():
-            try:
+            with suppress(ValueError, TypeError):  # only a convenience
                 client, controller = json.loads(remembered.read_text(encoding="utf-8"))
-            except ValueError:
-                pass  # only a convenience
         self.port = self._wanted_port or free_port(client)
         controller = free_port(controller)
         remembered.write_text(json.dumps([self.port, controller]), encoding="utf-8")
@@ -278,10 +285,7 @@ class Kafka:
         return said
 
     def _why_it_ended(self, said: str) -> str:
-        telling = [line for line in said.splitlines() if " ERROR " in line or " FATAL " in line or "Exception:" in line]
-        lines = telling or said.strip().splitlines()
-        reason = f": {lines[0][:300]}" if lines else ""
         return (
-            f"Kafka ended while it started{reason}. Its log is {self.log_path}. If the data in {self.folder} are "
-            "damaged, remove that folder to start anew, or choose another one with TOCSIN_STATE_DIR"
+            f"Kafka ended while it started: {_reason(said)}. Its log is {self.log_path}. If the data are damaged, "
+            f"remove {self.folder} to start anew, or choose another state folder with TOCSIN_STATE_DIR"
         )

@@ -18,7 +18,8 @@ from tocsin.deploy.stack.info import StackInfo, find_running, forget_info, read_
 from tocsin.deploy.stack.jars import Say
 from tocsin.deploy.stack.kafka import Kafka, cluster_id
 from tocsin.deploy.stack.ports import HOST, answers, free_port, wait_until
-from tocsin.deploy.stack.redis import redis_answers, start_redis
+from tocsin.deploy.stack.redis import start_redis
+from tocsin.shared.settings import KafkaSettings
 
 GIVEN_BROKER = "KAFKA_BOOTSTRAP_SERVERS"
 GIVEN_BROKER_TIMEOUT = timedelta(seconds=10)
@@ -29,7 +30,8 @@ class Stack:
     """One stack in one state folder.
 
     Its processes end with this one, in whatever way this one ends, unless `lasting`: then they stay until `down`,
-    which any process may call. Kafka's data and the mails stay in the folder either way.
+    which any process may call. Kafka's data and the mails stay in the folder either way. A broker given here or in
+    KAFKA_BOOTSTRAP_SERVERS is used as it is, and no Kafka is started.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, and each has its default
@@ -40,6 +42,7 @@ class Stack:
         with_redis: bool = True,
         with_smtp: bool = True,
         broker_properties: Mapping[str, str] | None = None,
+        bootstrap_servers: str | None = None,
         lasting: bool = False,
         say: Say = lambda _: None,
     ) -> None:
@@ -48,6 +51,7 @@ class Stack:
         self.bootstrap_servers = ""
         self.redis_url: str | None = None
         self.smtp_port: int | None = None
+        self._cluster_id = ""
         self._with_redis = with_redis
         self._with_smtp = with_smtp
         self._say = say
@@ -55,7 +59,7 @@ class Stack:
         self._children: dict[str, Child] = {}
         self._lock: IO[str] | None = None
         self._kafka: Kafka | None = None
-        self._given = os.environ.get(GIVEN_BROKER) or None
+        self._given = bootstrap_servers or os.environ.get(GIVEN_BROKER) or None
         if self._given is None:
             self._kafka = Kafka(
                 self.state_dir / "kafka", self._supervisor, port=kafka_port, properties=broker_properties, say=say
@@ -72,9 +76,10 @@ class Stack:
         except BaseException:
             self._stop_all()
             raise
-        finally:
-            if self._supervisor.lasting:
-                self._drop_lock()
+        if self._supervisor.lasting:
+            self._supervisor.close()
+            self._children.clear()  # from here on they are found by what is written down
+            self._drop_lock()
         return info
 
     def down(self) -> bool:
@@ -138,7 +143,7 @@ class Stack:
 
     def _own_kafka(self) -> Kafka:
         if self._kafka is None:
-            raise StackError(f"the broker was given in {GIVEN_BROKER}: it is not ours to stop or start")
+            raise StackError("the broker was given from outside: it is not ours to stop or start")
         return self._kafka
 
     def _take_lock(self) -> None:
@@ -182,10 +187,8 @@ class Stack:
         return bool(alive)
 
     def _start_all(self) -> None:
-        last = read_info(self.state_dir)
         if self._with_smtp:
-            # Started first, looked at last: it boots beside Kafka.
-            self._start_smtp(last.smtp_port if last is not None else None)
+            self._start_smtp()  # looked at last: it boots beside Kafka
         if self._with_redis:
             self._start_redis()
         self._start_kafka()
@@ -194,15 +197,18 @@ class Stack:
     def _start_kafka(self) -> None:
         if self._kafka is None:
             assert self._given is not None
-            if cluster_id(self._given, GIVEN_BROKER_TIMEOUT) is None:
-                raise StackError(f"no Kafka broker answers at {self._given}, which {GIVEN_BROKER} names")
-            self.bootstrap_servers = self._given
+            # With the user's own client settings: a given broker may want a password.
+            settings = KafkaSettings.from_environment({**os.environ, GIVEN_BROKER: self._given}, self.state_dir)
+            found = cluster_id(self._given, GIVEN_BROKER_TIMEOUT, settings.properties)
+            if found is None:
+                raise StackError(f"no Kafka broker answers at {self._given}: start it, or unset {GIVEN_BROKER}")
+            self.bootstrap_servers, self._cluster_id = self._given, found
             return
         started = time.monotonic()
         self._kafka.start()
         assert self._kafka.child is not None
         self._children["kafka"] = self._kafka.child
-        self.bootstrap_servers = self._kafka.bootstrap_servers
+        self.bootstrap_servers, self._cluster_id = self._kafka.bootstrap_servers, self._kafka.cluster_id
         self._say(f"Kafka: {self.bootstrap_servers}, in {time.monotonic() - started:.1f} s")
 
     def _start_redis(self) -> None:
@@ -212,8 +218,8 @@ class Stack:
             self.redis_url = f"redis://{HOST}:{port}/0"
             self._say(f"Redis: {self.redis_url}")
 
-    def _start_smtp(self, port: int | None) -> None:
-        self.smtp_port = free_port(port)
+    def _start_smtp(self) -> None:
+        self.smtp_port = free_port()
         argv = [sys.executable, "-m", "tocsin.deploy.stack.mail"]
         options = ["--directory", str(self.mail_dir), "--port", str(self.smtp_port)]
         log_path = self.state_dir / "smtp.log"
@@ -228,10 +234,9 @@ class Stack:
         self._say(f"Mail:  {HOST}:{port}, kept in {self.mail_dir}")
 
     def _describe(self) -> StackInfo:
-        known = cluster_id(self.bootstrap_servers) if self._kafka is None else self._kafka.cluster_id
         return StackInfo(
             bootstrap_servers=self.bootstrap_servers,
-            cluster_id=known or "",
+            cluster_id=self._cluster_id,
             redis_url=self.redis_url,
             smtp_port=self.smtp_port,
             mail_dir=str(self.mail_dir) if self._with_smtp else None,
@@ -247,6 +252,3 @@ class Stack:
         self._children.clear()
         self._supervisor.close()
         self._drop_lock()
-
-
-__all__ = ["Stack", "redis_answers"]

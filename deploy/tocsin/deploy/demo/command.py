@@ -1,0 +1,195 @@
+"""`tocsin demo`: sets everything up, makes a real crossing, and shows what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from tocsin.deploy.demo.load import CpuLoad
+from tocsin.deploy.demo.run import Run
+from tocsin.deploy.demo.sources import TopicTail
+from tocsin.deploy.fleet import PIPELINE, TOCSIN, Fleet
+from tocsin.deploy.processes import Supervisor
+from tocsin.deploy.stack.local import Stack
+from tocsin.deploy.stack.ports import HOST, free_port
+from tocsin.shared.errors import TocsinError
+from tocsin.shared.settings import CommonSettings, default_state_dir
+from tocsin.shared.topic_admin import apply_topics
+
+READY_SECONDS = 60.0
+API_KEY = "demo"
+
+
+@click.command()
+@click.option(
+    "--once", is_flag=True, help="Leave when everything has been seen: exit code 0; else 1 and what is missing."
+)
+def demo(once: bool) -> None:
+    """Real readings of this host become a verified webhook, an email, and audit records that prove both."""
+    # A fixed width keeps a line one line in a log file; on a terminal rich knows the real one.
+    console = Console(highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        missing = _demo(console, once)
+    except KeyboardInterrupt:
+        console.print("stopped.")
+        sys.exit(130 if once else 0)
+    if missing:
+        console.print("\nThe demo is not complete:", style="bold red")
+        for part in missing:
+            console.print(f"  - {part}")
+        sys.exit(1)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _demo(console: Console, once: bool) -> list[str]:
+    started = time.monotonic()
+    state_dir = default_state_dir()
+    steps = Steps(console)
+    with Stack(state_dir, say=steps.detail) as stack, Supervisor() as supervisor:
+        settings = CommonSettings.load()
+        facts = Facts.load(state_dir)
+        environment = facts.environment(settings, state_dir)
+        with steps.step("topics"):
+            apply_topics(settings)
+        fleet = Fleet(supervisor, state_dir / "logs", environment)
+        with steps.step("services"):
+            _start_services(fleet, facts)
+            _apply_configuration(facts, state_dir, environment)
+            fleet.wait_ready(READY_SECONDS)
+        tail = TopicTail(settings)
+        try:
+            fleet.start_command("agent", ["agent"])
+            console.print(f"  ready after {time.monotonic() - started:.1f} s\n")
+            run = Run(console, fleet, CpuLoad(supervisor), tail, state_dir)
+            missing = run.until_seen()
+            if not missing:
+                missing = _prove(console, environment)
+            if not missing:
+                _where_next(console, stack, facts, state_dir)
+            if not once:
+                run.forever()
+        finally:
+            tail.close()
+    return missing
+
+
+class Facts:
+    """What stays the same from one demo to the next: the receiver's port and secret."""
+
+    def __init__(self, port: int, gateway_port: int, secret: str) -> None:
+        self.port, self.gateway_port, self.secret = port, gateway_port, secret
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}/"
+
+    @classmethod
+    def load(cls, state_dir: Path) -> Facts:
+        path = state_dir / "demo.json"
+        try:
+            known = json.loads(path.read_text())
+            facts = cls(free_port(known["port"]), free_port(known["gateway_port"]), known["secret"])
+        except (OSError, ValueError, KeyError, TypeError):
+            facts = cls(free_port(), free_port(), "whsec_" + b64encode(secrets.token_bytes(32)).decode())
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(vars(facts)))
+        return facts
+
+    def environment(self, settings: CommonSettings, state_dir: Path) -> dict[str, str]:
+        """For the services and the commands the demo runs: the receiver is on this machine and speaks plain http."""
+        return {
+            "TOCSIN_STATE_DIR": str(state_dir),
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+            "TOCSIN_EGRESS_ALLOW": "127.0.0.0/8",
+            "TOCSIN_EGRESS_HTTP": "true",
+            "TOCSIN_DEMO_SECRET": self.secret,
+            "TOCSIN_LOG_FORMAT": "json",
+        }
+
+
+class Steps:
+    """What is being set up, and how long it took."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def detail(self, text: str) -> None:
+        self._console.print(f"  {text}", style="dim", markup=False)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        before = time.monotonic()
+        yield
+        self.detail(f"{name.capitalize()}: in {time.monotonic() - before:.1f} s")
+
+
+def _start_services(fleet: Fleet, facts: Facts) -> None:
+    for service in reversed(PIPELINE):
+        fleet.start(service)
+    gateway = {"TOCSIN_GATEWAY_PORT": str(facts.gateway_port), "TOCSIN_GATEWAY_API_KEYS": API_KEY}
+    fleet.start("gateway", environment=gateway)
+    arguments = ["listen", "--json", "--port", str(facts.port)]
+    fleet.start_command("receiver", arguments, environment={"TOCSIN_LISTEN_SECRET": facts.secret})
+
+
+def _apply_configuration(facts: Facts, state_dir: Path, environment: dict[str, str]) -> None:
+    template = files("tocsin.deploy.demo").joinpath("demo.yaml").read_text()
+    path = state_dir / "demo.yaml"
+    path.write_text(template.replace("@URL@", facts.url))
+    _tocsin(["apply", "-f", str(path)], environment)
+
+
+def _tocsin(arguments: list[str], environment: dict[str, str]) -> str:
+    """The output of a `tocsin` command. Raises TocsinError with what it wrote when it fails."""
+    done = subprocess.run(
+        [*TOCSIN, *arguments], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
+    if done.returncode != 0:
+        raise TocsinError(f"tocsin {arguments[0]} failed:\n{(done.stdout + done.stderr).strip()}")
+    return done.stdout
+
+
+def _prove(console: Console, environment: dict[str, str]) -> list[str]:
+    """The ledger over everything that was ever routed here."""
+    try:
+        output = _tocsin(["ledger"], environment)
+    except TocsinError as error:
+        return [f"the ledger does not balance: {error}"]
+    console.print("\nLedger (every delivery has exactly one end):", style="bold")
+    for line in output.strip().splitlines():
+        console.print(f"  {line}", markup=False)
+    return []
+
+
+def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path) -> None:
+    gateway = f"http://{HOST}:{facts.gateway_port}"
+    body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": "2026-11-23T10:00:00Z"}'
+    console.print("\nAll of it has been seen. Where to look next, while the demo runs:", style="bold")
+    for line in (
+        f"configuration  {state_dir / 'demo.yaml'}; change it, then: tocsin apply -f {state_dir / 'demo.yaml'}",
+        f"your readings  curl -H 'Authorization: Bearer {API_KEY}' -d '{body}' {gateway}/v1/readings",
+        f"any topic      kcat -b {stack.bootstrap_servers} -t delivery-audit -C -e",
+        f"mails          {stack.mail_dir}",
+        f"logs           {state_dir / 'logs'}",
+        "the proof      tocsin ledger",
+    ):
+        console.print(f"  {line}", markup=False)

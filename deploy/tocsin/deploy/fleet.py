@@ -1,0 +1,117 @@
+"""The services as real processes: started, watched until ready, killed, started again."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tocsin.deploy.processes import Child, Supervisor
+from tocsin.deploy.stack.ports import HOST, free_port
+from tocsin.shared.errors import TocsinError
+
+TOCSIN = (sys.executable, "-m", "tocsin.console.cli")
+"""The command `tocsin` of this very installation."""
+
+PIPELINE = ("detector", "activator", "router", "dispatcher")
+"""The services between a reading and a delivery, in the order data flows."""
+
+
+class FleetError(TocsinError):
+    """A service did not become ready."""
+
+
+@dataclass
+class Member:
+    """One service process and where it answers."""
+
+    name: str
+    child: Child
+    http_port: int | None  # none: it has no health endpoints
+
+    def readiness(self) -> str | None:
+        """None when ready; otherwise why not."""
+        if not self.child.running:
+            return f"it ended with exit code {self.child.exit_code}"
+        if self.http_port is None:
+            return None
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{self.http_port}/-/ready", timeout=2):
+                return None
+        except urllib.error.HTTPError as error:
+            try:
+                return str(json.loads(error.read())["because"])
+            except (ValueError, KeyError):
+                return f"it answers {error.code}"
+        except OSError:
+            return "it does not answer yet"
+
+
+class Fleet:
+    """Service processes that share an environment and a folder for their logs."""
+
+    def __init__(self, supervisor: Supervisor, log_dir: Path, environment: Mapping[str, str]) -> None:
+        self._supervisor = supervisor
+        self._log_dir = log_dir
+        self._environment = dict(environment)
+        self.members: dict[str, Member] = {}
+
+    def start(self, service: str, *, name: str | None = None, environment: Mapping[str, str] | None = None) -> Member:
+        """`tocsin run SERVICE`, with health endpoints on a free port."""
+        port = free_port()
+        more = {"TOCSIN_HTTP_HOST": HOST, "TOCSIN_HTTP_PORT": str(port), **(environment or {})}
+        return self.start_command(name or service, ("run", service), environment=more, http_port=port)
+
+    def start_command(
+        self,
+        name: str,
+        arguments: Iterable[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        http_port: int | None = None,
+    ) -> Member:
+        """Any `tocsin` command that stays."""
+        child = self._supervisor.start(
+            name,
+            [*TOCSIN, *arguments],
+            env={**self._environment, **(environment or {})},
+            log_path=self._log_dir / f"{name}.log",
+        )
+        self.members[name] = Member(name, child, http_port)
+        return self.members[name]
+
+    def wait_ready(self, within_seconds: float, names: Iterable[str] | None = None) -> None:
+        """Until these (or all) are ready. Raises FleetError, naming who is not, why, and what it wrote last."""
+        waiting = set(names if names is not None else self.members)
+        until = time.monotonic() + within_seconds
+        while waiting:
+            reasons = {name: self.members[name].readiness() for name in waiting}
+            waiting = {name for name, reason in reasons.items() if reason is not None}
+            ended = [name for name in waiting if not self.members[name].child.running]
+            if ended or (waiting and time.monotonic() > until):
+                name = min(ended or waiting)
+                tail = self.members[name].child.log_tail(8)
+                raise FleetError(f"{name} is not ready: {reasons[name]}\n{tail}")
+            time.sleep(0.05)
+
+    def restart(self, name: str) -> Member:
+        """A new process in place of one that ended or is killed now."""
+        member = self.members[name]
+        self.members[name] = Member(name, self._supervisor.start_again(member.child), member.http_port)
+        return self.members[name]
+
+    def restart_ended(self) -> list[tuple[str, int]]:
+        """Start again whatever has ended by itself; names and exit codes."""
+        ended = [
+            (name, member.child.exit_code)
+            for name, member in self.members.items()
+            if member.child.exit_code is not None
+        ]
+        for name, _ in ended:
+            self.restart(name)
+        return [(name, code) for name, code in ended if code is not None]

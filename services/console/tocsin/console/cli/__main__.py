@@ -1,0 +1,5 @@
+"""`python -m tocsin.console.cli` is the command `tocsin`."""
+
+from tocsin.console.cli import main
+
+main()
