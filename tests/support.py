@@ -59,7 +59,11 @@ def produce(producer: Producer, topic: str, values: Iterable[tuple[bytes | None,
 def read_all(settings: CommonSettings, topic: str, isolation: str = "read_committed") -> list[Message]:
     """Every record that is there now, partition by partition."""
     consumer = kafka.consumer(
-        settings.kafka, f"test-{uuid.uuid4()}", isolation_level=isolation, enable_partition_eof=True
+        settings.kafka,
+        f"test-{uuid.uuid4()}",
+        isolation_level=isolation,
+        enable_partition_eof=True,
+        fetch_wait_max_ms=10,  # a fetch that waits for more never shows the end of a topic that is being written
     )
     name = settings.topic(topic)
     partitions = consumer.list_topics(name, 10).topics[name].partitions

@@ -29,6 +29,11 @@ def delivery_id(event: str, recipient_id: str) -> str:
     return _derived("delivery", event, recipient_id)
 
 
+def audit_id(delivery: str, replay: int, kind: str, attempt: int) -> str:
+    """One audit record of a delivery; a repeat of the same attempt after a crash makes the same id."""
+    return _derived("audit", delivery, replay, kind, attempt)
+
+
 def change_id(sensor_id: str, revision: str, series: tuple[str, str | None], cause: tuple[object, ...]) -> str:
     """A sensor's change on one series; `cause` is the reading's place, or the timer's name and due time."""
     system, instance = series

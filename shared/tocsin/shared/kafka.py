@@ -9,9 +9,10 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
-from tocsin.shared.errors import BrokerError, TopicError
+from tocsin.shared.errors import BrokerError, SettingsError, TopicError
 from tocsin.shared.partitioning import PARTITIONER
 from tocsin.shared.settings import CommonSettings, KafkaSettings
+from tocsin.shared.telemetry.repeats import RepeatFilter
 from tocsin.shared.topics import MAX_RECORD_BYTES, Topic
 
 SESSION_TIMEOUT_MS = 10_000
@@ -19,10 +20,16 @@ SESSION_TIMEOUT_MS = 10_000
 
 _log = logging.getLogger("librdkafka")
 
+# The client marks errors as retriable in its transactional calls only.
+_NO_LEADER_YET = frozenset(
+    {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
+)
+_log.addFilter(RepeatFilter())  # it reports every failed connection, several a second while a broker is away
+
 
 def client_config(kafka: KafkaSettings, **settings: Any) -> dict[str, Any]:
     """Given properties first, ours over them: what a guarantee rests on cannot be set away."""
-    ours = {name.replace("_", "."): value for name, value in settings.items()}
+    ours = {name if name.endswith("_cb") else name.replace("_", "."): value for name, value in settings.items()}
     return {"log_level": 4, "logger": _log, **kafka.properties, **ours}
 
 
@@ -62,12 +69,16 @@ def transactional_producer(kafka: KafkaSettings, transactional_id: str, **settin
 
 
 def admin(kafka: KafkaSettings) -> AdminClient:
-    return AdminClient(client_config(kafka))
+    """Raises SettingsError for a property the client does not know: what every process meets first."""
+    try:
+        return AdminClient(client_config(kafka))
+    except KafkaException as error:
+        raise SettingsError(f"TOCSIN_KAFKA__…: the Kafka client refuses a setting: {error.args[0].str()}") from None
 
 
 def is_retriable(error: KafkaError) -> bool:
     """Whether the same call may go through later."""
-    return bool(error.retriable()) and not error.fatal()
+    return (bool(error.retriable()) or error.code() in _NO_LEADER_YET) and not error.fatal()
 
 
 def existing_partitions(client: AdminClient, timeout: float = 10.0) -> dict[str, int]:

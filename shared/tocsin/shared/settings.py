@@ -100,7 +100,7 @@ class CommonSettings(BaseSettings):
     instance: str = Field(
         default="1", description="the process's own lasting name among its kind", pattern=r"^[\w.-]+$"
     )
-    shutdown_grace: Annotated[int, Duration] = 20_000
+    shutdown_grace: Duration = 20_000
 
     kafka: KafkaSettings = Field(default_factory=lambda: KafkaSettings({}), exclude=True)
 

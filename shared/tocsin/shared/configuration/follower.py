@@ -163,21 +163,21 @@ class ConfigurationFollower:
                 )
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's public constant
                 moved |= self._assembler.flush()
-                self._publish()
-                self._caught_up.set()
+                if not self._caught_up.is_set():
+                    self._publish()
+                    self._caught_up.set()
+                    moved = False
             elif error.code() not in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001
                 log.warning("configuration", error=error.str())
+        metrics.CONFIGURATION_UNREADABLE.set(len(self._assembler.unreadable))
         if moved and self._caught_up.is_set():
             self._publish()
 
     def _publish(self) -> None:
-        if self._caught_up.is_set() and self._current.change == self._assembler.change:
-            return
         with self._moved:
             self._current = self._assembler.configuration()
             self._moved.notify_all()
         metrics.CONFIGURATION_CHANGE.set(self._current.change)
-        metrics.CONFIGURATION_UNREADABLE.set(len(self._assembler.unreadable))
         for listener in self._listeners:
             try:
                 listener(self._current)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from tocsin.shared.schemas.base import Time
 
@@ -14,35 +15,48 @@ MAX_REPORT_BYTES = 1 << 20
 MAX_TAGS = 64
 
 
-def _name(value: Any) -> str:
+def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")
-    if not value:
-        raise ValueError("must not be empty")
-    if len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-        raise ValueError(f"must be at most {MAX_NAME_BYTES} bytes")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise ValueError("must be valid Unicode")
+        raise PydanticCustomError("wrong-type", "must be a string")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise PydanticCustomError("bad-unicode", "must be valid Unicode") from None
+    if size > MAX_NAME_BYTES:
+        raise PydanticCustomError("too-long", "must be at most {bytes} bytes", {"bytes": MAX_NAME_BYTES})
     return value
+
+
+def _name(value: Any) -> str:
+    if value == "":
+        raise PydanticCustomError("empty", "must not be empty")
+    return _text(value)
 
 
 def _value(value: Any) -> float:
     if isinstance(value, bool):
         return float(value)
     if not isinstance(value, (int, float)):
-        raise ValueError("must be a number, true or false")
+        raise PydanticCustomError("wrong-type", "must be a number, true or false")
     try:
         number = float(value)
     except OverflowError:
-        raise ValueError("must fit a 64-bit float") from None
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError("must be finite: NaN and infinities are no readings")
+        raise PydanticCustomError(
+            "not-finite", "must be finite: NaN, infinities and numbers beyond a 64-bit float are no readings"
+        )
     return number
 
 
+Text = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, BeforeValidator(_name), Field(min_length=1)]
-Value = Annotated[float, BeforeValidator(_value)]
-Tags = Annotated[dict[Name, Annotated[str, Field(max_length=MAX_NAME_BYTES)]], Field(max_length=MAX_TAGS)]
+Value = Annotated[float, BeforeValidator(_value), WithJsonSchema({"type": ["number", "boolean"]})]
+EventTime = Annotated[
+    Time, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}]})
+]
+"""RFC 3339 with zone, or epoch milliseconds; senders may choose."""
+Tags = Annotated[dict[Name, Text], Field(max_length=MAX_TAGS)]
 
 
 class Reading(BaseModel):
@@ -53,9 +67,9 @@ class Reading(BaseModel):
     system: Name
     metric: Name
     value: Value
-    time: Time
+    time: EventTime
     instance: Name | None = None
-    unit: str | None = None
+    unit: Text | None = None
     tags: Tags | None = None
 
 
@@ -66,9 +80,9 @@ class ReportedReading(BaseModel):
 
     metric: Name
     value: Value
-    time: Time | None = None
+    time: EventTime | None = None
     instance: Name | None = None
-    unit: str | None = None
+    unit: Text | None = None
 
 
 class Report(BaseModel):
@@ -77,6 +91,6 @@ class Report(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     system: Name
-    time: Time
+    time: EventTime
     tags: Tags | None = None
     readings: list[ReportedReading]

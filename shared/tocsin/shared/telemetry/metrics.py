@@ -13,6 +13,9 @@ CONFIGURATION_UNREADABLE = Gauge(
 # Ingest
 READINGS_ACCEPTED = Counter("tocsin_ingest_readings_accepted_total", "Readings the broker has acknowledged", ["source"])
 READINGS_REFUSED = Counter("tocsin_ingest_readings_refused_total", "Readings refused, by reason", ["reason"])
+AGENT_READINGS = Counter("tocsin_agent_readings_total", "Readings taken of this host")
+GATEWAY_REQUESTS = Counter("tocsin_gateway_requests_total", "Requests, by the status of the answer", ["status"])
+GATEWAY_IN_FLIGHT = Gauge("tocsin_gateway_in_flight_bytes", "Held for requests whose readings wait for the broker")
 
 # Detector
 READINGS_EVALUATED = Counter("tocsin_detector_readings_total", "Readings evaluated")
@@ -32,9 +35,23 @@ ACTIVATIONS_OPEN = Gauge("tocsin_activator_activations_open", "Activations open 
 # Router
 EVENTS_ROUTED = Counter("tocsin_router_events_total", "Events, by what became of them", ["outcome"])
 DELIVERIES_ROUTED = Counter("tocsin_router_deliveries_total", "Deliveries made")
+EVENTS_REJECTED = Counter(
+    "tocsin_router_events_rejected_total", "Records that are no event, by reason; skipped", ["reason"]
+)
 
 # Dispatcher
 ATTEMPTS = Counter("tocsin_dispatcher_attempts_total", "Attempts, by channel and outcome", ["channel", "outcome"])
 ATTEMPT_SECONDS = Histogram("tocsin_dispatcher_attempt_seconds", "How long an attempt took", ["channel"])
 DELIVERIES_SETTLED = Counter("tocsin_dispatcher_deliveries_settled_total", "Terminal records, by kind", ["kind"])
 IN_FLIGHT = Gauge("tocsin_dispatcher_in_flight", "Deliveries taken and not yet settled")
+RETRIES = Counter("tocsin_dispatcher_retries_total", "Deliveries put into a retry topic", ["tier"])
+DELIVERIES_REJECTED = Counter(
+    "tocsin_dispatcher_records_rejected_total", "Records that are no delivery, by reason; skipped", ["reason"]
+)
+TRANSACTIONS_FAILED = Counter(
+    "tocsin_dispatcher_transactions_failed_total", "Transactions begun anew, by step", ["step"]
+)
+SENDING_FENCED = Gauge("tocsin_dispatcher_fenced", "1 while cut off from the broker: nothing new is sent")
+SUPPRESSION_ERRORS = Counter(
+    "tocsin_dispatcher_redis_errors_total", "Operations on Redis that failed or took too long; nothing is lost by them"
+)

@@ -1,0 +1,228 @@
+"""What applying drafts to a state would do: names become ids, secrets ciphertexts. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from tocsin.console.drafts import Draft, Named
+from tocsin.console.findings import Findings, nearest
+from tocsin.console.state import KINDS, Delete, Operation, Put, State
+from tocsin.shared.configuration.names import fold
+from tocsin.shared.configuration.records import (
+    RECORD_TYPES,
+    BasicAuthentication,
+    Ciphertext,
+    Recipient,
+    Record,
+    SignedSecret,
+)
+from tocsin.shared.secrets import KeyRing, UndecryptableError
+
+_IDENTITY = {"revision", "updated_at"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record: before None, it is created; after None, it is pruned; both the same, it stays."""
+
+    before: Record | None
+    after: Record | None
+
+    @property
+    def verb(self) -> str:
+        if self.before is None:
+            return "created"
+        if self.after is None:
+            return "pruned"
+        return "unchanged" if same(self.before, self.after) else "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every record of the files, and those that would be pruned."""
+
+    steps: tuple[Step, ...]
+
+    def operations(self) -> list[Operation]:
+        """What the store has to write; empty when all is as it should be."""
+        found: list[Operation] = []
+        for step in self.steps:
+            if step.verb == "unchanged":
+                continue
+            if step.after is not None:
+                found.append(Put(step.after, 0 if step.before is None else step.before.revision))
+            elif step.before is not None:
+                found.append(Delete(step.before.id, step.before.revision))
+        return found
+
+
+def same(before: Record, after: Record) -> bool:
+    """Whether nothing a user could see differs; a kept secret is the same ciphertext."""
+    return before.model_dump(exclude=_IDENTITY) == after.model_dump(exclude=_IDENTITY)
+
+
+def secrets_of(record: Record | None) -> dict[str, Ciphertext]:
+    """Ciphertexts by the path they are bound to."""
+    if not isinstance(record, Recipient) or record.webhook is None:
+        return {}
+    found = {
+        f"webhook.headers.{header.name.lower()}": header.secret
+        for header in record.webhook.headers
+        if header.secret is not None
+    }
+    match record.webhook.authentication:
+        case BasicAuthentication(password=password):
+            found["webhook.authentication.password"] = password
+        case SignedSecret(secret=secret):
+            found["webhook.authentication.secret"] = secret
+        case _:
+            pass
+    return found
+
+
+class Planner:
+    """Plans one apply. What is wrong goes to the findings; the plan is of use only without any.
+
+    `keys` is asked only when there is a secret to compare or to encrypt.
+    """
+
+    def __init__(
+        self, state: State, findings: Findings, keys: Callable[[], KeyRing], new_id: Callable[[], str], *, prune: bool
+    ) -> None:
+        self._state = state
+        self._findings = findings
+        self._keys = keys
+        self._new_id = new_id
+        self._prune = prune
+        self._ids: dict[tuple[str, str], str] = {}  # (kind, folded name) → id, once this is applied
+        self._shown: dict[tuple[str, str], str] = {}  # → the name as written
+        self._leaving: dict[tuple[str, str], Record] = {}
+
+    def plan(self, drafts: Sequence[Draft]) -> Plan:
+        before = {id(draft): self._identify(draft) for draft in drafts}
+        self._index(drafts, before)
+        steps = []
+        for draft in drafts:
+            after = self._build(draft, before[id(draft)])
+            if after is not None:
+                steps.append(Step(before[id(draft)], after))
+        steps += [Step(record, None) for record in self._leaving.values()] if self._prune else []
+        return Plan(tuple(steps))
+
+    def _identify(self, draft: Draft) -> Record | None:
+        """The record that this draft is about: that of its name, or of its former name."""
+        named = self._state.find(draft.kind, draft.name)
+        former = draft.renamed_from
+        if former is None or fold(former.name) == draft.folded:
+            return named
+        found = self._state.find(draft.kind, former.name)
+        if found is not None and named is not None:
+            self._findings.add(
+                former.place,
+                former.path,
+                f"there are both a {draft.kind} {named.name!r} and a {draft.kind} {found.name!r}",
+                "remove renamed_from, or delete one of them first",
+            )
+        return named or found
+
+    def _index(self, drafts: Sequence[Draft], before: Mapping[int, Record | None]) -> None:
+        taken: dict[str, Draft] = {}
+        for draft in drafts:
+            record = before[id(draft)]
+            other = taken.setdefault(record.id, draft) if record is not None else draft
+            if other is not draft:
+                place = draft.renamed_from or other.renamed_from or Named("", draft.place)
+                problem = f"{other.name!r} and {draft.name!r} would be the same {draft.kind}"
+                self._findings.add(place.place, "renamed_from", problem, "keep one of them")
+            self._ids[draft.kind, draft.folded] = self._new_id() if record is None else record.id
+            self._shown[draft.kind, draft.folded] = draft.name
+        for record in self._state.records.values():
+            if record.kind not in KINDS or record.id in taken:
+                continue
+            key = (record.kind, fold(record.name))
+            if self._prune:
+                self._leaving[key] = record
+            else:
+                self._ids.setdefault(key, record.id)
+                self._shown.setdefault(key, record.name)
+
+    def _resolve(self, kind: str, named: Named, user: Draft) -> str | None:
+        key = (kind, fold(named.name))
+        found = self._ids.get(key)
+        if found is None and key in self._leaving:
+            self._findings.add(
+                named.place,
+                named.path,
+                f"{kind} {named.name!r} is not in the files and would be pruned, but {user.name!r} uses it",
+                "add it to the files, or leave --prune out",
+            )
+        elif found is None:
+            known = [shown for other, shown in self._shown.items() if other[0] == kind]
+            self._findings.add(
+                named.place, named.path, f"there is no {kind} {named.name!r}", nearest(named.name, known)
+            )
+        return found
+
+    def _build(self, draft: Draft, before: Record | None) -> Record | None:
+        fields: dict[str, Any] = dict(draft.fields)
+        fields["id"] = self._ids[draft.kind, draft.folded]
+        fields["name"] = draft.name
+        if draft.kind == "notification":
+            fields["sensors"] = [
+                {"sensor_id": self._resolve("sensor", named, draft), "instance": instance}
+                for named, instance in draft.sensors
+            ]
+            fields["group_id"] = self._resolve("group", draft.group, draft) if draft.group else None
+            fields["recipient_ids"] = [self._resolve("recipient", named, draft) for named in draft.recipients]
+        ciphertexts = self._encrypt(draft, before, fields["id"])
+        if self._findings.all:
+            return None
+        try:
+            return RECORD_TYPES[draft.kind].model_validate(_with_secrets(fields, ciphertexts))
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                self._findings.add(draft.place, ".".join(str(part) for part in one["loc"]), one["msg"])
+            return None
+
+    def _encrypt(self, draft: Draft, before: Record | None, record_id: str) -> dict[str, Ciphertext]:
+        stored = secrets_of(before)
+        found: dict[str, Ciphertext] = {}
+        for path, secret in draft.secrets.items():
+            old = stored.get(path)
+            if secret.text is not None:
+                found[path] = self._unchanged(old, record_id, path, secret.text) or self._keys().encrypt(
+                    secret.text, record_id, path
+                )
+            elif old is not None:
+                found[path] = old
+            else:
+                problem = f"there is no secret to keep: {draft.kind} {draft.name!r} has none here"
+                self._findings.add(secret.place, path, problem, "give it as {env: NAME}")
+        return found
+
+    def _unchanged(self, old: Ciphertext | None, record_id: str, path: str, text: str) -> Ciphertext | None:
+        if old is None:
+            return None
+        try:
+            return old if self._keys().decrypt(old, record_id, path) == text else None
+        except UndecryptableError:
+            return None  # its key is gone: the new text is the way to get it back
+
+
+def _with_secrets(fields: dict[str, Any], ciphertexts: Mapping[str, Ciphertext]) -> dict[str, Any]:
+    if not ciphertexts:
+        return fields
+    webhook = dict(fields["webhook"])
+    authentication = dict(webhook["authentication"])
+    headers = [dict(header) for header in webhook["headers"]]
+    for path, ciphertext in ciphertexts.items():
+        *_, holder, name = path.split(".", 2)
+        if holder == "authentication":
+            authentication[name] = ciphertext
+        else:
+            next(header for header in headers if header["name"].lower() == name)["secret"] = ciphertext
+    return {**fields, "webhook": {**webhook, "authentication": authentication, "headers": headers}}

@@ -1,0 +1,174 @@
+"""Records as YAML: what applying it again would change nothing of. Secrets are `{keep: true}`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+
+from tocsin.console.state import KINDS, State
+from tocsin.shared.configuration.records import (
+    DEFAULT_REPORTING_WITHIN_MS,
+    BasicAuthentication,
+    Group,
+    Notification,
+    Recipient,
+    Record,
+    Sensor,
+    SignedSecret,
+    ThresholdSpec,
+    Webhook,
+)
+from tocsin.shared.times import format_duration
+
+KEEP = {"keep": True}
+_WEBHOOK = Webhook(url="https://example.com")  # for its defaults
+
+Document = dict[str, Any]
+
+
+def document_of(record: Record, names: Mapping[str, str]) -> Document:
+    """The fields of a record as YAML knows them, defaults left out; `names` of the records it refers to, by id."""
+    found: Document = {"name": record.name}
+    if record.description:
+        found["description"] = record.description
+    if isinstance(record, Sensor):
+        found |= _sensor(record)
+    elif isinstance(record, Group):
+        found |= _given(systems=list(record.systems), tags=dict(record.tags))
+    elif isinstance(record, Notification):
+        found |= _notification(record, names)
+    elif isinstance(record, Recipient):
+        found |= _recipient(record)
+    return found
+
+
+def _given(**fields: Any) -> Document:
+    return {name: value for name, value in fields.items() if value not in (None, [], {})}
+
+
+def _sensor(sensor: Sensor) -> Document:
+    clear = str(sensor.clear) if sensor.clear else None
+    holds = format_duration(sensor.for_) if sensor.for_ else None
+    return _given(metric=sensor.metric, trigger=str(sensor.trigger), clear=clear, **{"for": holds})
+
+
+def threshold_text(threshold: ThresholdSpec) -> str | int:
+    return f"{threshold.value_text()}%" if threshold.is_percent else int(threshold.value)
+
+
+def _notification(notification: Notification, names: Mapping[str, str]) -> Document:
+    within, kinds = notification.reporting_within, notification.notify_on
+    default = tuple(Notification.model_fields["notify_on"].default)
+    return _given(
+        sensors=[
+            names.get(use.sensor_id, use.sensor_id)
+            if use.instance is None
+            else {"sensor": names.get(use.sensor_id, use.sensor_id), "instance": use.instance}
+            for use in notification.sensors
+        ],
+        group=None if notification.group_id is None else names.get(notification.group_id, notification.group_id),
+        threshold=threshold_text(notification.threshold),
+        recipients=[names.get(recipient, recipient) for recipient in notification.recipient_ids],
+        reporting_within=None if within == DEFAULT_REPORTING_WITHIN_MS else format_duration(within),
+        notify=None if kinds == default else list(kinds),
+    )
+
+
+def _recipient(recipient: Recipient) -> Document:
+    found: Document = {"type": recipient.type}
+    found |= _given(first_name=recipient.first_name, last_name=recipient.last_name, email=recipient.email)
+    if recipient.webhook is not None:
+        found["webhook"] = _webhook(recipient.webhook)
+    if recipient.retry is not None:
+        found["retry"] = [format_duration(delay) for delay in recipient.retry]
+    return found
+
+
+def _webhook(webhook: Webhook) -> Document:
+    content_type = None if webhook.content_type == _WEBHOOK.content_type else webhook.content_type
+    found: Document = {"url": webhook.url, "method": webhook.method}
+    found |= _given(content_type=content_type)
+    match webhook.authentication:
+        case BasicAuthentication() as basic:
+            found["authentication"] = {"type": basic.type, "username": basic.username, "password": KEEP}
+        case SignedSecret() as signed:
+            found["authentication"] = {"type": signed.type, "secret": KEEP}
+        case _:
+            pass
+    found |= _given(
+        headers=[
+            {"name": header.name, "value": KEEP, "sensitive": True}
+            if header.sensitive
+            else {"name": header.name, "value": header.value or ""}
+            for header in webhook.headers
+        ],
+        timeout=None if webhook.timeout == _WEBHOOK.timeout else format_duration(webhook.timeout),
+        permanent=list(webhook.permanent),
+        body=webhook.body,
+    )
+    return found
+
+
+def names_of(state: State) -> dict[str, str]:
+    return {record.id: record.name for record in state.records.values()}
+
+
+def export_state(state: State) -> dict[str, list[Document]]:
+    """All that a user has defined, by section."""
+    names = names_of(state)
+    return {
+        f"{kind}s": [document_of(record, names) for record in records]
+        for kind in KINDS
+        if (records := state.of_kind(kind))
+    }
+
+
+def dump_yaml(document: Any) -> str:
+    """Lines are never folded; a text of several lines is a block where YAML allows one."""
+    writer = YAML(typ="rt", pure=True)
+    writer.width = 1 << 20
+    writer.indent(mapping=2, sequence=4, offset=2)
+    out = io.StringIO()
+    writer.dump(_dressed(document), out)
+    return out.getvalue()
+
+
+def _dressed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_dressed_key(key): _dressed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_dressed(item) for item in value]
+    if isinstance(value, str):
+        return _dressed_text(value)
+    return value
+
+
+def _dressed_key(key: str) -> Any:
+    return key if key.isprintable() else DoubleQuotedScalarString(key)
+
+
+def _dressed_text(text: str) -> Any:
+    if all(letter.isprintable() for letter in text):
+        return text
+    lines = text.split("\n")
+    plain = all(letter.isprintable() for line in lines for letter in line)
+    if (
+        plain
+        and len(lines) > 1
+        and not any(line[:1] == " " or line != line.rstrip() for line in lines[:1] + lines[-1:])
+    ):
+        return LiteralScalarString(text)
+    return DoubleQuotedScalarString(text)
+
+
+def sections(records: Iterable[Record], state: State) -> dict[str, list[Document]]:
+    """Some records, by section."""
+    names = names_of(state)
+    found: dict[str, list[Document]] = {}
+    for record in records:
+        found.setdefault(f"{record.kind}s", []).append(document_of(record, names))
+    return found

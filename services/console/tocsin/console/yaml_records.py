@@ -1,0 +1,170 @@
+"""Sensors, groups and notifications as they are written in YAML."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from tocsin.console.drafts import Draft, Named
+from tocsin.console.findings import nearest
+from tocsin.console.yaml_fields import Fields, Reader, Schema
+from tocsin.console.yaml_nodes import Mapping, Node, Scalar
+from tocsin.shared.configuration.condition import parse_condition
+from tocsin.shared.configuration.names import fold
+from tocsin.shared.configuration.records import ThresholdSpec
+from tocsin.shared.schemas.reading import MAX_NAME_BYTES, MAX_TAGS
+
+COMMON = ("name", "description", "renamed_from")
+MAX_PATTERNS = 1_000
+MAX_SENSORS = 50
+MAX_RECIPIENTS = 500
+EVENT_KINDS = ("activated", "reminder", "resolved", "dismissed")
+
+SENSOR = Schema(
+    "a sensor",
+    (*COMMON, "metric", "trigger", "clear", "for"),
+    ("levels", "keep", "breaches", "aggregate", "no_data", "hold", "lateness", "flapping", "overrides"),
+)
+GROUP = Schema("a group", (*COMMON, "systems", "tags"))
+NOTIFICATION = Schema(
+    "a notification",
+    (*COMMON, "sensors", "group", "threshold", "recipients", "reporting_within", "notify"),
+    ("for", "remind_every", "schedule", "cooldown", "forget_after"),
+)
+SENSOR_USE = Schema("a sensor's name, or {sensor, instance}", ("sensor", "instance"), ("level",))
+
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", re.ASCII)
+
+
+def series_name(text: str) -> str:
+    """A metric, system or instance. Raises ValueError."""
+    if not text.strip():
+        raise ValueError("must not be empty")
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise ValueError(f"must be at most {MAX_NAME_BYTES} bytes")
+    return text
+
+
+def parse_threshold(text: str) -> ThresholdSpec:
+    """`3` systems, or `25%` of those reporting. Raises ValueError."""
+    if _NUMBER.fullmatch(text):
+        if int(text) >= 1:
+            return ThresholdSpec(value=Decimal(int(text)), is_percent=False)
+    elif match := _PERCENT.fullmatch(text):
+        value = Decimal(match.group(1))
+        if 0 < value <= 100:
+            return ThresholdSpec(value=value.normalize(), is_percent=True)
+    raise ValueError(
+        f"{text[:64]!r} is not a threshold; write a number of systems from 1 (3), "
+        "or a percentage above 0 and up to 100 (25%)"
+    )
+
+
+def read_common(fields: Fields) -> tuple[str | None, Named | None, dict[str, Any]]:
+    """Name, former name, and the description."""
+    former = fields.name("renamed_from", required=False)
+    renamed = Named(former, fields.place_of("renamed_from"), "renamed_from") if former else None
+    description = fields.text("description") if fields.has("description") else None
+    return fields.name(), renamed, {"description": description or ""}
+
+
+def read_sensor(node: Node, reader: Reader) -> Draft | None:
+    fields = Fields(node, SENSOR, reader)
+    name, renamed, values = read_common(fields)
+    values["metric"] = fields.convert("metric", series_name, required=True)
+    values["trigger"] = fields.convert("trigger", parse_condition, required=True)
+    values["clear"] = fields.convert("clear", parse_condition)
+    values["for"] = fields.duration("for") or 0
+    return Draft("sensor", name, fields.place, values, renamed) if name else None
+
+
+def read_group(node: Node, reader: Reader) -> Draft | None:
+    fields = Fields(node, GROUP, reader)
+    name, renamed, values = read_common(fields)
+    patterns = [fields.converted(item, path, series_name) for path, item in fields.items("systems", most=MAX_PATTERNS)]
+    values["systems"] = tuple(pattern for pattern in patterns if pattern)
+    values["tags"] = _tags(fields)
+    return Draft("group", name, fields.place, values, renamed) if name else None
+
+
+def _tags(fields: Fields) -> dict[str, str]:
+    node = fields.node("tags")
+    if node is None:
+        return {}
+    if not isinstance(node, Mapping) or len(node.entries) > MAX_TAGS:
+        fields.problem("tags", f"must be at most {MAX_TAGS} names with their values", "write them as {site: Berlin}")
+        return {}
+    tags: dict[str, str] = {}
+    for key, value in node.entries:
+        path = fields.path(f"tags.{key.text[:64]}")
+        name = fields.converted(key, path, series_name)
+        text = fields.text_of(value, path, MAX_NAME_BYTES)
+        if name is not None and text is not None:
+            tags[name] = text
+    return tags
+
+
+def read_notification(node: Node, reader: Reader) -> Draft | None:
+    fields = Fields(node, NOTIFICATION, reader)
+    name, renamed, values = read_common(fields)
+    values["threshold"] = fields.convert("threshold", parse_threshold, required=True)
+    if fields.has("reporting_within"):
+        values["reporting_within"] = fields.duration("reporting_within")
+        if values["reporting_within"] == 0:
+            fields.problem("reporting_within", "must be longer than 0")
+    _read_notify(fields, values)
+    group = fields.name("group", required=False)
+    sensors = tuple(_sensor_uses(fields))
+    recipients = tuple(_recipients(fields))
+    if not name:
+        return None
+    named_group = Named(group, fields.place_of("group"), "group") if group else None
+    return Draft("notification", name, fields.place, values, renamed, sensors, named_group, recipients)
+
+
+def _read_notify(fields: Fields, values: dict[str, Any]) -> None:
+    if not fields.has("notify"):
+        return
+    kinds: list[str] = []
+    for path, item in fields.items("notify", required=True):
+        kind = fields.text_of(item, path)
+        if kind is None:
+            continue
+        if kind not in EVENT_KINDS:
+            choices = ", ".join(EVENT_KINDS)
+            problem = f"{kind[:64]!r} is not one of {choices}"
+            fields.findings.add(item.place, path, problem, nearest(kind, EVENT_KINDS))
+        elif kind not in kinds:
+            kinds.append(kind)
+    values["notify_on"] = tuple(kinds)
+
+
+def _sensor_uses(fields: Fields) -> list[tuple[Named, str | None]]:
+    uses: list[tuple[Named, str | None]] = []
+    for path, item in fields.items("sensors", required=True, most=MAX_SENSORS):
+        if isinstance(item, Scalar):
+            name, instance, place = fields.name_of(item, path), None, item.place
+        else:
+            use = Fields(item, SENSOR_USE, fields.reader, path)
+            name = use.name("sensor", required=use.valid)
+            instance, place = use.convert("instance", series_name), use.place_of("sensor")
+        if name is None:
+            continue
+        if any(fold(known.name) == fold(name) and other == instance for known, other in uses):
+            fields.findings.add(place, path, f"{name!r} is named twice", "remove one of them")
+        uses.append((Named(name, place, path), instance))
+    return uses
+
+
+def _recipients(fields: Fields) -> list[Named]:
+    found: list[Named] = []
+    for path, item in fields.items("recipients", required=True, most=MAX_RECIPIENTS):
+        name = fields.name_of(item, path)
+        if name is None:
+            continue
+        if any(fold(known.name) == fold(name) for known in found):
+            fields.findings.add(item.place, path, f"{name!r} is named twice", "remove one of them")
+        found.append(Named(name, item.place, path))
+    return found

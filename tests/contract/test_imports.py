@@ -1,0 +1,49 @@
+"""Imports go inward only, and the namespace stays one that several folders share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_import_contracts_hold() -> None:
+    # A process of its own: the linter imports by path and keeps a cache in the working directory.
+    program = "from importlinter.cli import lint_imports_command as lint; lint()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--no-cache", "--config", str(ROOT / "pyproject.toml")],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 kept, 0 broken" in done.stdout
+
+
+def test_no_folder_closes_the_namespace() -> None:
+    closed = [
+        str(path.relative_to(ROOT))
+        for folder in ("shared", "services", "deploy")
+        for path in (ROOT / folder).rglob("tocsin/__init__.py")
+    ]
+    assert closed == []
+
+
+def test_nothing_connects_or_starts_when_it_is_imported() -> None:
+    program = (
+        "import socket, subprocess, threading\n"
+        "def refuse(*args, **kwargs): raise AssertionError('opened at import')\n"
+        "socket.socket.connect = refuse\n"
+        "subprocess.Popen.__init__ = refuse\n"
+        "threading.Thread.start = refuse\n"
+        "import tocsin.console.cli.configuration, tocsin.console.cli.topics, tocsin.console.cli.listen\n"
+        "import tocsin.shared.kafka, tocsin.shared.configuration.follower, tocsin.shared.telemetry.health\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,141 @@
+"""Whatever can be stored can be exported, read again, and is then the same."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tocsin.console.checks import EgressPolicy
+from tocsin.console.findings import Findings
+from tocsin.console.plan import Planner
+from tocsin.console.state import Put, State, compose
+from tocsin.console.yaml_export import dump_yaml, export_state
+from tocsin.console.yaml_fields import Reader
+from tocsin.console.yaml_files import read_files
+from tocsin.console.yaml_nodes import parse_yaml
+from tocsin.console.yaml_recipients import Rules
+from tocsin.shared.configuration.condition import Condition
+from tocsin.shared.configuration.names import check_name
+from tocsin.shared.configuration.records import (
+    Group,
+    Notification,
+    Recipient,
+    Sensor,
+    SensorUse,
+    SignedSecret,
+    ThresholdSpec,
+    Webhook,
+)
+from tocsin.shared.secrets import KeyRing
+from tocsin.shared.topics import DEFAULT_RETRY_TIERS
+
+KEYS = KeyRing({"k": b"k" * 32})
+RULES = Rules(EgressPolicy(), DEFAULT_RETRY_TIERS)
+
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40).filter(str.strip)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return check_name(text) == text
+    except ValueError:
+        return False
+
+
+names = words.filter(_is_name)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+conditions = st.one_of(
+    st.builds(Condition, st.sampled_from([">", ">=", "<", "<=", "==", "!="]), numbers),
+    st.builds(
+        lambda op, ends: Condition(op, min(ends), max(ends)),
+        st.sampled_from(["between", "outside"]),
+        st.tuples(numbers, numbers),
+    ),
+)
+durations = st.integers(0, 10**11)
+thresholds = st.one_of(
+    st.builds(lambda n: ThresholdSpec(value=Decimal(n), is_percent=False), st.integers(1, 10**9 - 1)),
+    st.builds(lambda n: ThresholdSpec(value=(Decimal(n) / 10**6).normalize(), is_percent=True), st.integers(1, 10**8)),
+)
+
+
+def read_back(state: State, text: str) -> tuple[list[str], list[str]]:
+    """Findings, and what would not stay the same."""
+    findings = Findings()
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "c.yaml"
+        file.write_text(text, encoding="utf-8", newline="")
+        drafts = read_files([str(file)], Reader(findings, {}), RULES)
+    plan = Planner(state, findings, lambda: KEYS, lambda: "new", prune=True).plan(drafts)
+    return [str(finding) for finding in findings.all], [step.verb for step in plan.steps if step.verb != "unchanged"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(names, st.tuples(words, words, words, words), conditions, st.none() | conditions, durations)
+@example("25%", ("- a\n", "a: b", "x\n\n", " \u2028\x85\ufeff"), Condition(">", 1e22), None, 5_400_001)
+@example("null", ("line\n  indented\nlast  \n\n", "#", "\tp", "~"), Condition("==", -0.0), None, 1)
+@example("0", ("0", "0", "0\x85", "0"), Condition(">", 0.0), None, 0)  # a key that only quotes can hold
+@example("<<", ("\n\n a", "\r\nm", "a\rb", "😀"), Condition("<", 5e-324), None, 1)
+def test_an_export_applied_again_changes_nothing(
+    name: str, texts: tuple[str, str, str, str], trigger: Condition, clear: Condition | None, holds: int
+) -> None:
+    description, metric, pattern, tag = texts
+    sensor = Sensor.model_validate(
+        {"id": "s", "name": name, "description": description, "metric": metric, "trigger": trigger, "clear": clear}
+        | {"for": holds}
+    )
+    group = Group(id="g", name=name, systems=(pattern, metric), tags={pattern: tag})
+    state = compose(State(), [Put(sensor), Put(group)], 1, 0).state
+    findings, changed = read_back(state, dump_yaml(export_state(state)))
+    assert (findings, changed) == ([], [])
+
+
+@settings(max_examples=100, deadline=None)
+@given(names, thresholds, st.none() | words, durations.filter(bool), st.tuples(words, words, words))
+def test_notifications_and_webhooks_survive_too(
+    name: str, threshold: ThresholdSpec, instance: str | None, within: int, texts: tuple[str, str, str]
+) -> None:
+    value, secret, template = texts
+    sensor = Sensor.model_validate({"id": "s", "name": name, "metric": "m", "trigger": "> 1"})
+    body = "".join(letter for letter in template if letter.isprintable() or letter == "\n").translate(
+        dict.fromkeys(map(ord, "{}%#@"))
+    )
+    plain = "".join(letter for letter in value if letter.isprintable()).strip() or "x"
+    webhook = Webhook.model_validate(
+        {
+            "url": "https://example.com/a?b=c&d=%20",
+            "authentication": SignedSecret(secret=KEYS.encrypt(secret, "r", "webhook.authentication.secret")),
+            "headers": [
+                {"name": "X-A", "value": plain},
+                {"name": "X-B", "secret": KEYS.encrypt(secret, "r", "webhook.headers.x-b")},
+            ],
+            "body": body if body.strip() else "x",
+            "content_type": "text/plain",
+            "permanent": (400, 404),
+        }
+    )
+    recipient = Recipient(id="r", name=name, type="system", webhook=webhook, retry=(5_000, 30_000))
+    notification = Notification(
+        id="n",
+        name=name,
+        sensors=(SensorUse(sensor_id="s", instance=instance),),
+        threshold=threshold,
+        recipient_ids=("r",),
+        reporting_within=within,
+        notify_on=("resolved",),
+    )
+    state = compose(State(), [Put(sensor), Put(recipient), Put(notification)], 1, 0).state
+    findings, changed = read_back(state, dump_yaml(export_state(state)))
+    assert (findings, changed) == ([], [])
+
+
+@settings(max_examples=300, deadline=2_000)
+@given(st.text(st.sampled_from(" \n:-[]{}&*!|>'\"%@#?,ab0~<="), max_size=60))
+def test_no_text_makes_the_reader_fail_in_any_other_way_than_by_a_finding(text: str) -> None:
+    findings = Findings()
+    parse_yaml(text, "x.yaml", findings)
+    assert all(finding.place.file == "x.yaml" for finding in findings.all)

@@ -1,0 +1,113 @@
+"""Settings: environment variables, librdkafka's own passed through, errors that name the variable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tocsin.shared import kafka
+from tocsin.shared.errors import SettingsError
+from tocsin.shared.settings import CommonSettings, KafkaSettings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("TOCSIN_STATE_DIR", "TOCSIN_TOPIC_PREFIX", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def load(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> CommonSettings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return CommonSettings.load()
+
+
+def test_every_setting_is_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "broker:9092",
+            "TOCSIN_TOPIC_PREFIX": "prod.",
+            "TOCSIN_RETRY_TIERS": "1s, 2m",
+            "TOCSIN_PARTITIONS_READINGS": "12",
+            "TOCSIN_SHUTDOWN_GRACE": "5s",
+        },
+        monkeypatch,
+    )
+    assert settings.kafka.bootstrap_servers == "broker:9092"
+    assert settings.topic("configuration") == "prod.configuration"
+    assert settings.retry_tiers == (1_000, 120_000)
+    assert settings.partitions().readings == 12
+    assert settings.shutdown_grace == 5_000
+    assert [topic.name for topic in settings.topics() if "retry" in topic.name] == [
+        "delivery-retry-1s",
+        "delivery-retry-2m",
+    ]
+
+
+def test_settings_of_the_kafka_client_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "broker:9092",
+            "TOCSIN_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+            "TOCSIN_KAFKA__SASL_MECHANISM": "PLAIN",
+            "TOCSIN_KAFKA__SASL_PASSWORD": "canary",
+        },
+        monkeypatch,
+    )
+    assert settings.kafka.properties["security.protocol"] == "SASL_SSL"
+    assert settings.kafka.properties["sasl.mechanism"] == "PLAIN"
+    assert settings.kafka.properties["sasl.password"] == "canary"
+    assert "canary" not in repr(settings)
+    assert "canary" not in settings.model_dump_json()
+
+
+def test_what_a_guarantee_rests_on_cannot_be_set_away() -> None:
+    config = kafka.client_config(KafkaSettings({"bootstrap.servers": "b", "acks": "0", "linger.ms": "9"}), acks="all")
+    assert config["acks"] == "all"
+    assert config["linger.ms"] == "9"
+
+
+def test_a_given_broker_wins_over_the_local_stack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".tocsin").mkdir()
+    (tmp_path / ".tocsin" / "stack.json").write_text(json.dumps({"bootstrap_servers": "127.0.0.1:1"}))
+    assert CommonSettings.load({}).kafka.bootstrap_servers == "127.0.0.1:1"
+    assert load({"KAFKA_BOOTSTRAP_SERVERS": "given:2"}, monkeypatch).kafka.bootstrap_servers == "given:2"
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"bootstrap_servers": null}'])
+def test_without_a_broker_the_error_says_the_way_out(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / ".tocsin").mkdir()
+        (tmp_path / ".tocsin" / "stack.json").write_text(content)
+    with pytest.raises(SettingsError, match="set KAFKA_BOOTSTRAP_SERVERS, or run `tocsin stack up`"):
+        CommonSettings.load({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOCSIN_PARTITIONS_READINGS", "none"),
+        ("TOCSIN_PARTITIONS_READINGS", "0"),
+        ("TOCSIN_RETRY_TIERS", "5"),
+        ("TOCSIN_LOG_FORMAT", "xml"),
+        ("TOCSIN_INSTANCE", "a b"),
+        ("TOCSIN_HTTP_PORT", "70000"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        load({"KAFKA_BOOTSTRAP_SERVERS": "b", name: value}, monkeypatch)
+
+
+def test_secret_keys_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load({"KAFKA_BOOTSTRAP_SERVERS": "b", "TOCSIN_SECRET_KEYS": "k:canary"}, monkeypatch)
+    assert "canary" not in repr(settings)
+    assert "canary" not in settings.model_dump_json()
+
+
+def test_a_setting_the_kafka_client_does_not_know_is_one_clear_line() -> None:
+    with pytest.raises(SettingsError, match='refuses a setting: No such configuration property: "nonsense"'):
+        kafka.admin(KafkaSettings({"bootstrap.servers": "b", "nonsense": "1"}))
