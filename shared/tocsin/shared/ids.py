@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 
@@ -10,8 +11,8 @@ NAMESPACE = uuid.UUID("6f1d1c1e-2d0b-5a7e-9b58-7c6f0e1f3a11")
 
 
 def _derived(*parts: object) -> str:
-    # U+001F cannot stand in a name or an id, so two lists of parts never join to the same text.
-    return str(uuid.uuid5(NAMESPACE, "\x1f".join(str(part) for part in parts)))
+    # As JSON, two lists of parts never join to the same text, whatever characters a system's name has.
+    return str(uuid.uuid5(NAMESPACE, json.dumps([str(part) for part in parts])))
 
 
 def activation_id(tenant_id: str, notification_id: str, revision: str, partition: int, offset: int) -> str:

@@ -57,7 +57,9 @@ def root() -> None:
 def main() -> None:
     """Users' mistakes end in one clear line and exit code 1; bugs keep their traceback."""
     try:
-        root.main(standalone_mode=False, prog_name="tocsin")
+        # Without standalone mode click hands back what `ctx.exit` was given instead of leaving with it.
+        result = root.main(standalone_mode=False, prog_name="tocsin")
+        sys.exit(result if isinstance(result, int) else 0)
     except click.exceptions.Exit as leave:
         sys.exit(leave.exit_code)
     except click.Abort:

@@ -1,1 +1,1 @@
-"""Pure: which readings are good, and why the others are not."""
+"""Pure: what is in a request, a recording or a sample of this host; no clock, socket or thread."""

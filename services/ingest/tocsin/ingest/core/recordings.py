@@ -1,0 +1,187 @@
+"""Recorded readings: CSV rows and NDJSON lines. Pure: lines come in, recorded readings or flaws go out."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tocsin.shared.errors import UsageError
+from tocsin.shared.readings import GoodReading, Reason, Rejection, check, check_fields
+
+_ZONE = re.compile(r"([Zz]|[+-]\d{2}:\d{2})$", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_MINUTE = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}", re.ASCII)
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WORDS = {"true": True, "false": False}
+_MAX_CELL = 1 << 20
+_LONGEST_SECONDS = 30
+"""Characters: no time that exists is longer, and longer ones would overflow."""
+
+TimeUnit = Literal["ms", "s"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One message to be: a reading, or a report (`is_report`) with its time."""
+
+    time: int  # epoch ms
+    good: tuple[GoodReading, ...]
+    is_report: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """A line, or a part of it, that is no reading."""
+
+    line: int
+    rejection: Rejection
+
+    def __str__(self) -> str:
+        place = "" if self.rejection.index is None else f"reading {self.rejection.index}: "
+        field = "" if self.rejection.field is None else f"{self.rejection.field}: "
+        return f"{place}{field}{self.rejection.detail} ({self.rejection.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How to read a CSV file that is not ours. None: from the column of that name."""
+
+    system: str | None = None
+    metric: str | None = None
+    time_column: str | None = None
+    value_column: str | None = None
+    skip_if_empty: str | None = None
+    time_unit: TimeUnit = "ms"
+
+    def of_file(self, name: str) -> Columns:
+        """`{file}` in the system stands for the file's name."""
+        return self if self.system is None else replace(self, system=self.system.replace("{file}", name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which cell is what. A negative index: none."""
+
+    width: int
+    time: int
+    value: int
+    system: int
+    metric: int
+    instance: int
+    skip_if_empty: int
+
+
+def parse_ndjson(lines: Iterable[bytes]) -> Iterator[Recorded | Flaw]:
+    """Readings and reports in their wire form, one a line; empty lines are passed over."""
+    for number, line in enumerate(lines, start=1):
+        text = line.strip(b" \t\r\n")
+        if not text:
+            continue
+        checked = check(text)
+        for rejection in checked.rejected:
+            yield Flaw(number, rejection)
+        if checked.good:
+            is_report = checked.report_time is not None
+            time = checked.good[0].time if checked.report_time is None else checked.report_time
+            yield Recorded(time, tuple(checked.good), is_report)
+
+
+def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Flaw]:
+    """A header, then a reading a row. A row whose value is empty is no reading, and no flaw.
+
+    Raises UsageError when the header has no column that is needed, with the option that helps.
+    """
+    csv.field_size_limit(_MAX_CELL)
+    reader = csv.reader(lines, strict=True)
+    try:
+        header = next(reader)
+    except StopIteration:
+        return
+    except csv.Error as error:
+        raise UsageError(f"the header is not CSV: {error}") from None
+    plan = _plan(header, columns)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Flaw(line, Rejection(None, None, Reason.INVALID, f"not CSV: {error}"))
+            continue
+        if not row or _is_no_reading(row, plan):
+            continue
+        yield _row(row, line, plan, columns)
+
+
+def _plan(header: Sequence[str], columns: Columns) -> _Plan:
+    places = {name.strip().casefold(): place for place, name in reversed(list(enumerate(header)))}
+
+    def find(*names: str) -> int:
+        return next((places[name.casefold()] for name in names if name.casefold() in places), -1)
+
+    def need(option: str, *names: str) -> int:
+        if (place := find(*names)) >= 0:
+            return place
+        seen = ", ".join(name.strip()[:40] for name in header[:20])
+        raise UsageError(f"no column `{names[0]}` in the header ({seen}); name it with {option}")
+
+    return _Plan(
+        width=len(header),
+        time=need("--time-column", *([columns.time_column] if columns.time_column else ["time", "timestamp"])),
+        value=need("--value-column", columns.value_column or "value"),
+        system=-1 if columns.system else need("--system", "system"),
+        metric=-1 if columns.metric else need("--metric", "metric"),
+        instance=find("instance"),
+        skip_if_empty=need("--skip-if-empty", columns.skip_if_empty) if columns.skip_if_empty else -1,
+    )
+
+
+def _is_no_reading(row: Sequence[str], plan: _Plan) -> bool:
+    return any(0 <= place < len(row) and not row[place].strip() for place in (plan.value, plan.skip_if_empty))
+
+
+def _row(row: Sequence[str], line: int, plan: _Plan, columns: Columns) -> Recorded | Flaw:
+    if len(row) > plan.width or len(row) <= max(plan.time, plan.value, plan.system, plan.metric):
+        detail = f"{len(row)} cells where the header has {plan.width}"
+        return Flaw(line, Rejection(None, None, Reason.INVALID, detail))
+    instance = row[plan.instance] if 0 <= plan.instance < len(row) else ""
+    fields = {
+        "system": columns.system or row[plan.system],
+        "metric": columns.metric or row[plan.metric],
+        "value": parse_value(row[plan.value]),
+        "time": parse_time(row[plan.time], columns.time_unit),
+        "instance": instance or None,
+    }
+    found = check_fields(fields)
+    if isinstance(found, Rejection):
+        return Flaw(line, found)
+    return Recorded(found.time, (found,), is_report=False)
+
+
+def parse_value(text: str) -> Any:
+    """A number, true or false; anything else comes back as it is, for the checker to refuse."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if text.casefold() in ("nan", "inf", "-inf", "infinity", "-infinity"):
+        return float(text)
+    return _WORDS.get(text.casefold(), text)
+
+
+def parse_time(text: str, unit: TimeUnit = "ms") -> Any:
+    """As the wire has it. Without a zone it is UTC; a day alone is its midnight; digits alone are epoch time."""
+    text = text.strip()
+    if _INTEGER.fullmatch(text):
+        return int(text) * (1000 if unit == "s" else 1)
+    if unit == "s" and _NUMBER.fullmatch(text):
+        return round(float(text) * 1000) if len(text) < _LONGEST_SECONDS else text
+    if _DAY.fullmatch(text):
+        return text + "T00:00:00Z"
+    if _MINUTE.fullmatch(text):
+        return text + ":00Z"
+    return text + "Z" if _MINUTE.match(text) and not _ZONE.search(text) else text

@@ -1,0 +1,141 @@
+"""The gateway's composition root: settings in, objects wired, run until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from aiohttp import web
+from confluent_kafka import KafkaException
+
+from tocsin.ingest.core.access import parse_keys, require_keys
+from tocsin.ingest.core.admission import MESSAGE_BYTES, Admission, Limits
+from tocsin.ingest.gateway import Gateway, GatewayPolicy, application
+from tocsin.ingest.outlet import Outlet, OutletPolicy
+from tocsin.ingest.settings import GatewaySettings
+from tocsin.shared.clock import SystemClock
+from tocsin.shared.errors import SettingsError, TocsinError
+from tocsin.shared.kafka import check_topics
+from tocsin.shared.lifecycle import Lifecycle
+from tocsin.shared.telemetry import logs
+from tocsin.shared.telemetry.health import Health, HealthServer
+from tocsin.shared.topics import SENSOR_READINGS, SENSOR_READINGS_REJECTED
+
+_log = logs.logger(__name__)
+
+
+def run_gateway() -> int:
+    """Exit code: 0 after a clean stop, 2 when it cannot start."""
+    try:
+        settings = GatewaySettings.load()
+        logs.configure("gateway", settings.log_level, settings.log_format)
+        with Lifecycle() as life:
+            life.install_signals()
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_serve(settings, life))
+    except (TocsinError, KafkaException) as error:  # the client's own: a TOCSIN_KAFKA__… setting it does not know
+        why = error.args[0].str() if isinstance(error, KafkaException) else error
+        print(f"tocsin: the gateway cannot start: {why}", file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(settings: GatewaySettings, life: Lifecycle) -> None:
+    keys = parse_keys(settings.gateway_api_keys.get_secret_value() if settings.gateway_api_keys else None)
+    require_keys(keys, is_open=settings.gateway_open)
+    health = Health("broker", "http")
+    health_server = _listen(lambda: HealthServer(health, settings.http_host, settings.http_port), "TOCSIN_HTTP_PORT")
+    life.add("health endpoint", health_server.close)
+    _log.info("health endpoint listening", port=health_server.port)
+    await asyncio.to_thread(check_topics, settings, [SENSOR_READINGS, SENSOR_READINGS_REJECTED])
+    outlet = Outlet(settings.kafka, _outlet_policy(settings), health, settings.topic(SENSOR_READINGS))
+    limits = Limits(settings.gateway_max_in_flight_requests, settings.gateway_max_in_flight_bytes)
+    gateway = Gateway(_gateway_policy(settings, keys), Admission(limits), outlet, SystemClock())
+    stop = _stop_event(life)
+    try:
+        runner = await _start_http(settings, application(gateway, health))
+        health.ready("http")
+        if not keys:
+            _log.warning("gateway is open: anyone who can reach it may send readings")
+        await stop.wait()
+        await _drain(runner, gateway, health, settings.shutdown_grace / 1000)
+    finally:
+        left = await asyncio.to_thread(outlet.close, settings.shutdown_grace / 1000)
+        _log.info("gateway stopped", unsettled=left)
+
+
+async def _drain(runner: web.AppRunner, gateway: Gateway, health: Health, grace_seconds: float) -> None:
+    _log.info("gateway is draining")
+    health.waiting("http", "stopping")
+    gateway.stopping = True
+    for site in list(runner.sites):
+        await site.stop()
+    # By itself the server would read no further from requests that are still coming in.
+    await gateway.idle(grace_seconds)
+    await runner.cleanup()
+
+
+def _outlet_policy(settings: GatewaySettings) -> OutletPolicy:
+    return OutletPolicy(
+        delivery_timeout_ms=settings.gateway_delivery_timeout,
+        # Admission refuses before these are reached.
+        max_messages=settings.gateway_max_in_flight_bytes // MESSAGE_BYTES + settings.gateway_max_in_flight_requests,
+        max_bytes=2 * settings.gateway_max_in_flight_bytes,
+    )
+
+
+def _gateway_policy(settings: GatewaySettings, keys: tuple[bytes, ...]) -> GatewayPolicy:
+    return GatewayPolicy(
+        keys=keys,
+        max_body_bytes=settings.gateway_max_body_bytes,
+        read_timeout_seconds=settings.gateway_read_timeout / 1000,
+        delivery_timeout_seconds=settings.gateway_delivery_timeout / 1000,
+        readings_topic=settings.topic(SENSOR_READINGS),
+        rejected_topic=settings.topic(SENSOR_READINGS_REJECTED),
+    )
+
+
+async def _start_http(settings: GatewaySettings, app: web.Application) -> web.AppRunner:
+    # auto_decompress: the gateway inflates by itself, within bounds.
+    runner = web.AppRunner(app, auto_decompress=False, access_log=None, shutdown_timeout=settings.shutdown_grace / 1000)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.gateway_host, settings.gateway_port, reuse_address=True).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise _cannot_listen("TOCSIN_GATEWAY_PORT", error) from None
+    _log.info("gateway listening", host=settings.gateway_host, port=runner.addresses[0][1])
+    return runner
+
+
+def _listen(start: Callable[[], HealthServer], setting: str) -> HealthServer:
+    try:
+        return start()
+    except OSError as error:
+        raise _cannot_listen(setting, error) from None
+
+
+def _cannot_listen(setting: str, error: OSError) -> SettingsError:
+    return SettingsError(f"cannot listen: {error}; choose another {setting}")
+
+
+def _stop_event(life: Lifecycle) -> asyncio.Event:
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    life.on_stop(stop)
+    if life.stopping.is_set():
+        event.set()
+    return event
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop  # noqa: PLC0415  not on every platform
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
