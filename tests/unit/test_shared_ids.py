@@ -13,11 +13,11 @@ from tocsin.shared import ids
 def test_derived_ids_are_written_out_here_so_that_no_change_goes_unnoticed() -> None:
     activation = ids.activation_id("t", "n", "r", 3, 42)
     assert activation == str(
-        uuid.uuid5(uuid.UUID("6f1d1c1e-2d0b-5a7e-9b58-7c6f0e1f3a11"), "activation\x1ft\x1fn\x1fr\x1f3\x1f42")
+        uuid.uuid5(uuid.UUID("6f1d1c1e-2d0b-5a7e-9b58-7c6f0e1f3a11"), '["activation", "t", "n", "r", "3", "42"]')
     )
     event = ids.event_id(activation, "activated", 1)
-    assert event == str(uuid.uuid5(ids.NAMESPACE, f"event\x1f{activation}\x1factivated\x1f1"))
-    assert ids.delivery_id(event, "r") == str(uuid.uuid5(ids.NAMESPACE, f"delivery\x1f{event}\x1fr"))
+    assert event == str(uuid.uuid5(ids.NAMESPACE, f'["event", "{activation}", "activated", "1"]'))
+    assert ids.delivery_id(event, "r") == str(uuid.uuid5(ids.NAMESPACE, f'["delivery", "{event}", "r"]'))
 
 
 def test_the_same_cause_gives_the_same_id_and_another_cause_another() -> None:

@@ -19,7 +19,10 @@ def configure(service: str, level: str = "info", form: str = "auto") -> None:
         structlog.processors.EventRenamer("event") if as_json else _unchanged,
     ]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if as_json
+        # Its own traceback would print local variables, and secrets with them.
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(

@@ -1,0 +1,252 @@
+"""What the activator does with a record, whoever brings it: the order on which guarantee 4 rests.
+
+For every record:
+
+1. its rows are written, with their events in their outboxes; the changelog acknowledges them;
+2. its events go out and are acknowledged;
+3. it is acknowledged itself, after all records before it.
+
+After a recovery every event left in an outbox is sent again before the first record is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tocsin.evaluator.activator.offsets import Offsets, Position, Seen
+from tocsin.evaluator.activator.rows import Rows
+from tocsin.evaluator.core.activation_partition import TICK_KEY, Record, Refused
+from tocsin.evaluator.core.activation_row import Pending, encode_row
+from tocsin.evaluator.core.notification import Rulebook
+from tocsin.shared.clock import Clock
+from tocsin.shared.headers import Headers, cloud_event, traceparent
+from tocsin.shared.schemas.tally import Tick
+from tocsin.shared.telemetry import metrics
+from tocsin.shared.telemetry.logs import logger
+from tocsin.shared.topics import ACTIVATIONS, NOTIFICATION_EVENTS, NOTIFICATION_TALLIES
+
+log = logger(__name__)
+
+MAX_WINDOW = 5_000
+"""Records judged and not yet acknowledged; more wait in the client's queue, and then in Kafka."""
+
+MAX_OUTBOX = 8
+"""Events of one notification on their way. Each is written with its row again and again until it is out."""
+
+BROKER_RETRY_S = 0.2
+
+Acknowledged = Awaitable[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A record, and the client's own handle of it."""
+
+    record: Record
+    handle: Any
+
+
+class Bus(Protocol):
+    """What the engine needs of Kafka. Nothing is acknowledged before its future is done."""
+
+    def rows(self) -> dict[bytes, bytes]:
+        """The table as it stands."""
+        ...
+
+    def write(self, key: bytes, row: bytes | None) -> list[Acknowledged]:
+        """Put a row of the record at hand into the table; None removes it."""
+        ...
+
+    async def send(
+        self, topic: str, key: bytes, value: bytes, headers: Headers | None = None, partition: int | None = None
+    ) -> Acknowledged: ...
+
+    async def settle(self, delivered: Delivered, *, commit: bool) -> None:
+        """The record is done with. `commit`: reading goes on behind it after a restart."""
+        ...
+
+    async def read_again(self, delivered: Delivered, offset: int) -> None:
+        """Go back to this offset in the record's partition."""
+        ...
+
+
+class View(Protocol):
+    """The log as the broker tells it. None: no answer."""
+
+    def positions(self, partitions: set[int]) -> dict[int, Position] | None: ...
+
+    def first_from(self, partition: int, offset: int) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A record that is judged and not yet acknowledged."""
+
+    delivered: Delivered
+    written: list[Acknowledged]
+    events: list[tuple[str, Pending]]
+
+
+class Engine:
+    """Runs on one event loop. `check` raises, or ends the process, when we may no longer be the owner."""
+
+    def __init__(
+        self, bus: Bus, rows: Rows, view: View, book: Callable[[], Rulebook], check: Callable[[], None]
+    ) -> None:
+        self._bus = bus
+        self._rows = rows
+        self._view = view
+        self._book = book
+        self._check = check
+        self._offsets = Offsets()
+        self._window: list[_Taken] = []
+        self._filled = asyncio.Event()
+        self._flushed = asyncio.Event()
+
+    async def recovered(self, partitions: set[int]) -> None:
+        """The table is complete and these partitions are ours; no record of them has been taken yet."""
+        positions = await asyncio.to_thread(self._view.positions, partitions)
+        while positions is None:
+            await asyncio.sleep(BROKER_RETRY_S)
+            positions = await asyncio.to_thread(self._view.positions, partitions)
+        self._offsets.begin({partition: position.start for partition, position in positions.items()})
+        left = self._rows.restore(self._bus.rows(), partitions)
+        if left:
+            log.info("sending again what was not known to be sent", events=len(left))
+        await self._publish(left)
+
+    async def take(self, delivered: Delivered) -> None:
+        """Judge a record, unless it has been judged or is not the next; returns before anything is acknowledged."""
+        if not await self._is_next(delivered):
+            await self._bus.settle(delivered, commit=False)
+            return
+        record = delivered.record
+        partition = record.place.partition
+        while len(self._window) >= MAX_WINDOW or self._rows.unsent(record.key, partition) >= MAX_OUTBOX:
+            self._flushed.clear()
+            await self._flushed.wait()
+        self._check()
+        taken = self._rows.take(record, self._book())
+        written: list[Acknowledged] = []
+        events = []
+        if isinstance(taken, Refused):
+            _log_refused(record, taken)
+        else:
+            metrics.TALLIES_TAKEN.labels(taken.outcome).inc()
+            for write in taken.writes:
+                row = None if write.row is None else encode_row(write.row)
+                written += self._bus.write(write.notification_id.encode(), row)
+                if write.event is not None:
+                    events.append((write.notification_id, write.event))
+        self._window.append(_Taken(delivered, written, events))
+        self._filled.set()
+
+    async def flush(self) -> None:
+        """For ever: acknowledge what has been taken, together and in order."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            window, self._window = self._window, []
+            await asyncio.gather(*(future for taken in window for future in taken.written))
+            await self._publish([event for taken in window for event in taken.events])
+            for taken in window:
+                await self._bus.settle(taken.delivered, commit=True)
+            self._flushed.set()
+
+    async def _is_next(self, delivered: Delivered) -> bool:
+        place = delivered.record.place
+        seen = self._offsets.see(place.partition, place.offset)
+        if seen is not Seen.GAP:
+            return seen is Seen.NEXT
+        expected = self._offsets.expected(place.partition)
+        first = await asyncio.to_thread(self._view.first_from, place.partition, expected)
+        if first == place.offset:  # what was between has gone by its age, or never was a record
+            self._offsets.skip_to(place.partition, place.offset)
+            return self._offsets.see(place.partition, place.offset) is Seen.NEXT
+        log.info(
+            "a record was left out; reading again", partition=place.partition, expected=expected, came=place.offset
+        )
+        await self._bus.read_again(delivered, expected)
+        return False
+
+    async def _publish(self, events: list[tuple[str, Pending]]) -> None:
+        if not events:
+            return
+        self._check()
+        acknowledged = []
+        for notification_id, event in events:
+            key = event.activation_id.encode()
+            acknowledged.append(await self._bus.send(ACTIVATIONS, key, event.activation.encode(), _JSON))
+            key = notification_id.encode()
+            acknowledged.append(
+                await self._bus.send(NOTIFICATION_EVENTS, key, event.event.encode(), event_headers(event))
+            )
+        await asyncio.gather(*acknowledged)
+        self._rows.sent(events)
+        for notification_id, event in events:
+            log.info(
+                "notification " + event.kind,
+                notification_id=notification_id,
+                activation_id=event.activation_id,
+                event_id=event.id,
+                ordinal=event.ordinal,
+            )
+
+
+class Ticker:
+    """Lets time pass: a tick record into every owned partition, at intervals and when poked."""
+
+    def __init__(self, bus: Bus, clock: Clock, interval_s: float, owned: Callable[[], set[int] | None]) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._interval = interval_s
+        self._owned = owned
+        self._poked = asyncio.Event()
+        self._under_way: dict[int, asyncio.Future[Any]] = {}
+
+    def poke(self) -> None:
+        """Now: the configuration has changed."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._poked.wait(), self._interval)
+            self._poked.clear()
+            for partition in self._owned() or ():
+                # While the broker is away one tick waits, not one a second.
+                if partition not in self._under_way or self._under_way[partition].done():
+                    tick = Tick(time=self._clock.now_ms()).encode()
+                    sent = await self._bus.send(NOTIFICATION_TALLIES, TICK_KEY, tick, partition=partition)
+                    self._under_way[partition] = asyncio.ensure_future(sent)
+                    self._under_way[partition].add_done_callback(_tick_done)
+
+
+_JSON: Headers = [("content-type", b"application/json")]
+
+
+def event_headers(event: Pending) -> Headers:
+    """CloudEvents headers; the trace is the activation, the span the event."""
+    trace = traceparent(event.activation_id, event.id)
+    return cloud_event(event.id, f"notification.{event.kind}", "/activator", event.time, trace)
+
+
+def _tick_done(tick: asyncio.Future[Any]) -> None:
+    if not tick.cancelled() and tick.exception() is not None:
+        log.warning("tick not sent", why=str(tick.exception()))
+
+
+def _log_refused(record: Record, refused: Refused) -> None:
+    metrics.TALLIES_TAKEN.labels("refused").inc()
+    log.warning(
+        "record passed over",
+        topic=NOTIFICATION_TALLIES,
+        partition=record.place.partition,
+        offset=record.place.offset,
+        reason=refused.reason,
+        detail=refused.detail,
+    )
