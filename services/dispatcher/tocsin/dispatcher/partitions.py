@@ -1,0 +1,112 @@
+"""The partitions this process has, and what of them is open: shared by three threads, each method is one lock long.
+
+The consuming thread takes records, the sending loop starts and ends them, the settling thread settles them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tocsin.dispatcher.core.offsets import Progress
+
+PartitionKey = tuple[str, int]
+"""(topic as the broker calls it, partition)."""
+
+
+@dataclass(eq=False)
+class Partition:
+    """One assignment of one partition; a new assignment is a new object, so that late results meet the old one."""
+
+    key: PartitionKey
+    progress: Progress
+    active: bool = True  # False: somebody else's by now, results are dropped
+    starting: bool = True  # False: being taken away, nothing new is started
+    in_flight: int = 0  # being sent
+    bytes: dict[int, int] = field(default_factory=dict)  # by offset, of what is open
+
+
+class Partitions:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._partitions: dict[PartitionKey, Partition] = {}
+        self.open_bytes = 0
+
+    def assign(self, key: PartitionKey, committed: int | None, metadata: str) -> None:
+        with self._changed:
+            self._drop(key)
+            self._partitions[key] = Partition(key, Progress(committed, metadata))
+
+    def get(self, key: PartitionKey) -> Partition | None:
+        return self._partitions.get(key)
+
+    def keys(self) -> list[PartitionKey]:
+        return list(self._partitions)
+
+    @property
+    def open(self) -> int:
+        """Deliveries that have been taken and have no durable successor yet."""
+        with self._changed:
+            return sum(len(partition.bytes) for partition in self._partitions.values())
+
+    def stop_starting(self, keys: Iterable[PartitionKey]) -> None:
+        with self._changed:
+            for key in keys:
+                if key in self._partitions:
+                    self._partitions[key].starting = False
+
+    def wait_until_idle(self, keys: Iterable[PartitionKey], timeout: float) -> bool:
+        """Whether nothing of these is being sent any more."""
+        watched = [self._partitions[key] for key in keys if key in self._partitions]
+        with self._changed:
+            return self._changed.wait_for(lambda: not any(one.in_flight for one in watched), timeout)
+
+    def remove(self, keys: Iterable[PartitionKey]) -> None:
+        with self._changed:
+            for key in keys:
+                self._drop(key)
+
+    def _drop(self, key: PartitionKey) -> None:
+        gone = self._partitions.pop(key, None)
+        if gone is not None:
+            gone.active = gone.starting = False
+            self.open_bytes -= sum(gone.bytes.values())
+            gone.bytes.clear()
+
+    def take(self, partition: Partition, offset: int, size: int) -> None:
+        with self._changed:
+            if partition.active:
+                partition.progress.take(offset)
+                partition.bytes[offset] = size
+                self.open_bytes += size
+
+    def start(self, partition: Partition) -> bool:
+        """Whether one of this partition's deliveries may be sent; `end` must follow."""
+        with self._changed:
+            if not partition.starting:
+                return False
+            partition.in_flight += 1
+            return True
+
+    def end(self, partition: Partition) -> None:
+        with self._changed:
+            partition.in_flight -= 1
+            if not partition.in_flight:
+                self._changed.notify_all()
+
+    def settle(self, partition: Partition, offset: int) -> bool:
+        """Mark one as settled for the next commit; False where it is not ours any more, or was marked before."""
+        with self._changed:
+            if not partition.active or offset not in partition.bytes:
+                return False
+            partition.progress.settle(offset)
+            self.open_bytes -= partition.bytes.pop(offset)
+            return True
+
+    def commits(self, partitions: Iterable[Partition]) -> dict[PartitionKey, tuple[int, str]]:
+        """What to commit for these: offset and metadata."""
+        with self._changed:
+            return {one.key: one.progress.commit() for one in partitions}

@@ -1,0 +1,26 @@
+"""Runs one delivery through the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tocsin.dispatcher.stages.steps import Settled, Taken
+
+Stage = Callable[[Any], Awaitable[Any]]
+"""Takes what the stage before made; answers the next step, or Settled, which ends the delivery."""
+
+
+class Pipeline:
+    """A literal list of stages, in order; the last one settles."""
+
+    def __init__(self, *stages: Stage) -> None:
+        self._stages = stages
+
+    async def __call__(self, taken: Taken) -> Settled:
+        step: Any = taken
+        for stage in self._stages:
+            step = await stage(step)
+            if isinstance(step, Settled):
+                return step
+        raise AssertionError(f"the last stage left {type(step).__name__} unsettled")

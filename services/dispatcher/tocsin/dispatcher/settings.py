@@ -1,0 +1,63 @@
+"""Settings of the router and of the dispatcher, each an environment variable TOCSIN_…"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
+from tocsin.shared.schemas.base import Duration
+from tocsin.shared.settings import CommonSettings
+
+
+class RouterSettings(CommonSettings):
+    """What the router knows beyond every process."""
+
+    router_configuration_wait: Duration = 10_000
+    """How long an event may wait for the configuration it was made under."""
+
+    @property
+    def router_group(self) -> str:
+        """Consumer group, and the beginning of the transactional id: one deployment, one name."""
+        return f"{self.topic_prefix}tocsin-router"
+
+
+class DispatcherSettings(CommonSettings):
+    """What the dispatcher knows beyond every process."""
+
+    egress_allow: str = Field(default="", description="networks opened beyond the public ones, e.g. 10.0.0.0/8")
+    egress_http: bool = Field(default=False, description="allow plain http")
+    concurrency: int = Field(default=256, ge=1, description="deliveries in flight in one process")
+    recipient_concurrency: int = Field(default=32, ge=1, description="deliveries in flight for one recipient")
+    in_flight_bytes: int = Field(default=64 << 20, ge=1 << 20, description="bytes of deliveries taken and not settled")
+    settle_every: Duration = 50
+    settle_batch: int = Field(default=200, ge=1, description="results that end a batch before its time")
+    rebalance_drain: Duration = 5_000
+    """How long a partition that is taken away may wait for what is in flight."""
+
+    smtp_host: str | None = None
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_ca_file: Path | None = Field(default=None, description="certificates to trust instead of the system's")
+    smtp_from: str = "Tocsin <tocsin@localhost>"
+    smtp_connections: int = Field(default=4, ge=1)
+    smtp_timeout: Duration = 30_000
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        parse_networks(text)
+        return text
+
+    @property
+    def dispatcher_group(self) -> str:
+        """Consumer group, and the beginning of the transactional id: one deployment, one name."""
+        return f"{self.topic_prefix}tocsin-dispatcher"
+
+    @property
+    def egress_policy(self) -> EgressPolicy:
+        return EgressPolicy.of(self.egress_allow, self.egress_http)

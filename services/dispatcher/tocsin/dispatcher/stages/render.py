@@ -1,0 +1,25 @@
+"""Stage 2: the body is rendered once; a retry carries it, so that all attempts send the same bytes."""
+
+from __future__ import annotations
+
+from tocsin.dispatcher.core.templates import TemplateError
+from tocsin.dispatcher.stages.records import give_up
+from tocsin.dispatcher.stages.steps import Addressed, Ready, Settled
+from tocsin.shared.clock import Clock
+
+
+class Render:
+    """A template that fails is a dead letter: the next attempt would fail alike."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(self, addressed: Addressed) -> Ready | Settled:
+        delivery = addressed.taken.delivery
+        if delivery.rendered is not None and addressed.channel.fits(delivery.rendered):
+            return Ready(addressed, delivery)
+        try:
+            rendered = addressed.channel.render(delivery, addressed.recipient)
+        except TemplateError as error:
+            return give_up(addressed.taken, self._clock.now_ms(), "template_error", str(error)[:1000])
+        return Ready(addressed, delivery.model_copy(update={"rendered": rendered}))

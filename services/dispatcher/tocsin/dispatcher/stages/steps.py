@@ -1,0 +1,70 @@
+"""What passes between the stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tocsin.dispatcher.channels.base import Channel
+from tocsin.dispatcher.core.audit import Attempt, Origin
+from tocsin.dispatcher.partitions import Partition
+from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.headers import Headers
+from tocsin.shared.schemas.delivery import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivery as it was read, and where."""
+
+    delivery: Delivery
+    partition: Partition
+    offset: int
+    origin: Origin
+    not_before_ms: int = 0  # a retry's due time and its jitter
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """Its recipient as it is configured now."""
+
+    taken: Taken
+    recipient: Recipient
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Rendered; `delivery` carries the body from now on."""
+
+    addressed: Addressed
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """Tried once; `delivery` counts the attempt."""
+
+    addressed: Addressed
+    delivery: Delivery
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A record to be written with the settlement."""
+
+    topic: str  # without prefix
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """This delivery's record is done with: these records are its successor."""
+
+    partition: Partition
+    offset: int
+    records: tuple[Out, ...] = ()
+    terminal: str | None = None  # the terminal's kind
+    done_key: str | None = None  # to be remembered once the terminal is durable

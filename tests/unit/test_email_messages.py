@@ -1,0 +1,75 @@
+"""Emails: their headers, that nobody can be added to them, and how refusals are understood."""
+
+from __future__ import annotations
+
+import email.policy
+from email import message_from_bytes
+
+import pytest
+
+from delivering import delivery_for, event_of, unsigned_recipient
+from tocsin.dispatcher.core.mail import build_letter, parse_address, render_email
+from tocsin.dispatcher.core.variables import Values
+from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.schemas.base import Ref
+
+SENDER = "Tocsin <alerts@tocsin.example>"
+DELIVERY = delivery_for(
+    unsigned_recipient("http://x/"), event=event_of(notification=Ref(id="n-1", name="Büro <langsam> & mehr"))
+)
+BODY = render_email(Values.of(DELIVERY.event))
+
+
+def recipient(**given: object) -> Recipient:
+    return Recipient(
+        **{"id": "r", "name": "On call", "type": "distribution-list", "email": "oncall@example.com", **given}
+    )  # type: ignore[arg-type]
+
+
+def test_the_message_has_its_headers_and_both_parts() -> None:
+    letter = build_letter(DELIVERY, recipient(), BODY, SENDER)
+    assert (letter.sender, letter.receiver) == ("alerts@tocsin.example", "oncall@example.com")
+    message = message_from_bytes(letter.data, policy=email.policy.default)
+    assert message["Message-ID"] == f"<{DELIVERY.id}@tocsin.example>"
+    assert message["List-Id"] == "<n-1.notifications.tocsin.example>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["From"] == "Tocsin <alerts@tocsin.example>"
+    assert message["To"] == "On call <oncall@example.com>"
+    assert message["Subject"] == "[Tocsin] Büro <langsam> & mehr: activated"
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    assert "3 of 8 currently reporting" in text.get_content()
+    assert "Büro &lt;langsam&gt; &amp; mehr" in html.get_content()
+    assert b"\n" not in letter.data.replace(b"\r\n", b"")
+    assert max(len(line) for line in letter.data.split(b"\r\n")) < 998
+
+
+def test_the_same_delivery_gives_the_same_bytes() -> None:
+    assert build_letter(DELIVERY, recipient(), BODY, SENDER) == build_letter(DELIVERY, recipient(), BODY, SENDER)
+
+
+def test_a_display_name_adds_no_receiver() -> None:
+    letter = build_letter(DELIVERY, recipient(name="a@evil.example, b"), BODY, SENDER)
+    message = message_from_bytes(letter.data, policy=email.policy.default)
+    assert [address.addr_spec for address in message["To"].addresses] == ["oncall@example.com"]
+    user = recipient(type="user", first_name="Zoë", last_name="O'Neil")
+    message = message_from_bytes(build_letter(DELIVERY, user, BODY, SENDER).data, policy=email.policy.default)
+    assert message["To"].addresses[0].display_name == "Zoë O'Neil"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "nobody", "@example.com", "a@", "a@b.c, d@e.f", "a b@c.d", "a@b.c\r\nBcc: x@y.z", "a@b\x00.c", "<a@b.c"],
+)
+def test_what_is_not_one_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an email address"):
+        parse_address(text)
+
+
+def test_a_subject_has_no_line_breaks_and_is_cut() -> None:
+    event = event_of(notification=Ref(id="n", name="a\r\nBcc: x@y.z" + "z" * 400))
+    rendered = render_email(Values.of(event))
+    assert rendered.subject is not None
+    assert "\n" not in rendered.subject
+    assert len(rendered.subject) == 200
