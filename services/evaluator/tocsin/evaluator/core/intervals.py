@@ -1,0 +1,93 @@
+"""The number line as the sensors of one metric see it: cut at every value where any of them may change its mind.
+
+Cells are numbered from the left: cell 2k is the gap before cut k, cell 2k + 1 is cut k itself. In one cell every
+sensor gives one signal. A series keeps the bounds of the run of cells in which none of its sensors changes state, so a
+reading inside costs two comparisons, whether one sensor watches the metric or a thousand.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+
+from tocsin.evaluator.core.sensor import START, Rule, SensorState, stays
+
+LONGEST_RUN = 16
+"""Cells looked at on either side. Further away a reading is judged and the bounds are drawn anew: never wrong, only
+slower; without an end, a thousand idle sensors would all be looked at each time one of them changes."""
+
+INFINITY = math.inf
+
+
+class Intervals:
+    """The cells of one metric's sensors, by their place in `rules`."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self.waiting = any(rule.for_ms for rule in self.rules)  # whether time alone can matter
+        at: dict[float, list[int]] = {}
+        for place, rule in enumerate(self.rules):
+            for cut in set(rule.boundaries()):
+                at.setdefault(cut, []).append(place)
+        self._cuts = sorted(at)
+        self._at = [at[cut] for cut in self._cuts]
+        self._clear_runs: dict[int, tuple[float, float]] = {}
+        self._holding: dict[int, tuple[int, ...]] = {}
+
+    def cell(self, value: float) -> int:
+        at = bisect_left(self._cuts, value)
+        return 2 * at + (at < len(self._cuts) and self._cuts[at] == value)
+
+    def holding(self, value: float) -> tuple[int, ...]:
+        """The sensors whose trigger holds here."""
+        cell = self.cell(value)
+        found = self._holding.get(cell)
+        if found is None:
+            found = tuple(place for place, rule in enumerate(self.rules) if rule.trigger.holds(value))
+            self._holding[cell] = found
+        return found
+
+    def crossed(self, low: float, high: float, value: float) -> set[int]:
+        """The sensors with a cut between the bounds and a value outside them: no other can change."""
+        if value > high:
+            first, last = bisect_left(self._cuts, high), bisect_right(self._cuts, value)
+        else:
+            first, last = bisect_left(self._cuts, value), bisect_right(self._cuts, low)
+        return {place for at in self._at[first:last] for place in at}
+
+    def run(self, states: Mapping[int, SensorState], value: float) -> tuple[float, float]:
+        """Bounds, both ends in, around this value, between which no sensor changes state. `states`: the not clear."""
+        cell = self.cell(value)
+        if states:
+            return self._bounds(states, cell)
+        found = self._clear_runs.get(cell)
+        if found is None:
+            found = self._clear_runs[cell] = self._bounds(states, cell)
+        return found
+
+    def _bounds(self, states: Mapping[int, SensorState], cell: int) -> tuple[float, float]:
+        left = right = cell
+        for _ in range(LONGEST_RUN):
+            if right == 2 * len(self._cuts) or not self._all_stay(states, self._at[right // 2], right + 1):
+                break
+            right += 1
+        for _ in range(LONGEST_RUN):
+            if left == 0 or not self._all_stay(states, self._at[(left - 1) // 2], left - 1):
+                break
+            left -= 1
+        return self._lowest(left), self._highest(right)
+
+    def _all_stay(self, states: Mapping[int, SensorState], places: Sequence[int], cell: int) -> bool:
+        value = self._lowest(cell)
+        return all(stays(self.rules[place], states.get(place, START), value) for place in places)
+
+    def _lowest(self, cell: int) -> float:
+        if cell % 2:
+            return self._cuts[cell // 2]
+        return math.nextafter(self._cuts[cell // 2 - 1], INFINITY) if cell else -INFINITY
+
+    def _highest(self, cell: int) -> float:
+        if cell % 2:
+            return self._cuts[cell // 2]
+        return math.nextafter(self._cuts[cell // 2], -INFINITY) if cell < 2 * len(self._cuts) else INFINITY

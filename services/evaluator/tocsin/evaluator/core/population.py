@@ -1,0 +1,124 @@
+"""Who matches and who reports: the two counts of a notification in each input partition. Pure.
+
+Systems are numbers here. A system matches when all the notification's sensors are triggered on it at the same time,
+it is in the group, and it is reporting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.evaluator.core.plan import Plan, Use
+
+Bools = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
+
+
+class Triggered:
+    """Where each sensor is triggered."""
+
+    def __init__(self) -> None:
+        self._on: dict[str, dict[int, set[str | None]]] = {}
+
+    def mark(self, sensor_id: str, system: int, instance: str | None, on: bool) -> None:
+        if on:
+            self._on.setdefault(sensor_id, {}).setdefault(system, set()).add(instance)
+            return
+        systems = self._on.get(sensor_id)
+        instances = systems.get(system) if systems else None
+        if systems is None or instances is None:
+            return
+        instances.discard(instance)
+        if not instances:
+            del systems[system]
+            if not systems:
+                del self._on[sensor_id]
+
+    def all_on(self, uses: tuple[Use, ...], system: int) -> bool:
+        """Whether every use is satisfied on this system."""
+        for use in uses:
+            instances = self._on.get(use.sensor_id, {}).get(system)
+            if not instances or (use.instance is not None and use.instance not in instances):
+                return False
+        return True
+
+    def candidates(self, uses: tuple[Use, ...]) -> set[int]:
+        """The systems where every use is satisfied."""
+        fewest = min((self._on.get(use.sensor_id, {}) for use in uses), key=len)
+        return {system for system in fewest if self.all_on(uses, system)}
+
+
+class Population:
+    """Group membership and matching, kept up to date change by change."""
+
+    def __init__(self, plan: Plan, describe: Callable[[int], tuple[str, Mapping[str, str]]]) -> None:
+        """`describe` gives a system's name and tags."""
+        self._plan = plan
+        self._describe = describe
+        self.triggered = Triggered()
+        self._members: dict[str, Bools] = {}
+        self._known = 0
+        self._matching: dict[str, set[int]] = {}
+        self.replan(plan)
+
+    def replan(self, plan: Plan) -> None:
+        """The configuration has changed: membership and matching are found anew."""
+        self._plan = plan
+        known, self._known = self._known, 0
+        self._members = {group: np.zeros(0, np.bool_) for group in plan.groups}
+        self.grow(known)
+        self._matching = {
+            notification.id: self.triggered.candidates(notification.uses)
+            for notification in plan.notifications.values()
+        }
+
+    def grow(self, systems: int) -> None:
+        """There are this many systems now."""
+        if systems <= self._known:
+            return
+        new = [self._describe(system) for system in range(self._known, systems)]
+        for group, matches in self._plan.groups.items():
+            added = np.fromiter((matches(name, tags) for name, tags in new), np.bool_, len(new))
+            self._members[group] = np.concatenate([self._members[group], added])
+        self._known = systems
+
+    def retag(self, system: int) -> None:
+        """A system's tags have changed."""
+        if system < self._known:
+            for group, matches in self._plan.groups.items():
+                self._members[group][system] = matches(*self._describe(system))
+
+    def change(self, sensor_id: str, system: int, instance: str | None, on: bool) -> tuple[str, ...]:
+        """A sensor was triggered or cleared; the notifications that name it."""
+        self.triggered.mark(sensor_id, system, instance, on)
+        ids = self._plan.by_sensor.get(sensor_id, ())
+        for notification_id in ids:
+            if self.triggered.all_on(self._plan.notifications[notification_id].uses, system):
+                self._matching[notification_id].add(system)
+            else:
+                self._matching[notification_id].discard(system)
+        return ids
+
+    def reporting(self, group: str, heard: Numbers, partition: Numbers, horizons: Numbers) -> tuple[Bools, list[int]]:
+        """Which systems of the group report, and how many by partition.
+
+        `heard`, `partition`: by system. `horizons`: by partition, from PartitionTime.
+        """
+        members = self._members[group]
+        size = len(members)
+        mask = members & (heard[:size] > horizons[partition[:size]])
+        return mask, np.bincount(partition[:size][mask], minlength=len(horizons)).tolist()
+
+    def matched(self, notification_id: str, reporting: Bools, partition: Numbers, partitions: int) -> list[list[int]]:
+        """The matching systems that report, by partition, ascending."""
+        found: list[list[int]] = [[] for _ in range(partitions)]
+        matching = self._matching[notification_id]
+        if matching:
+            systems = np.sort(np.fromiter(matching, np.int64, len(matching)))
+            systems = systems[reporting[systems]]
+            for system, at in zip(systems.tolist(), partition[systems].tolist(), strict=True):
+                found[at].append(system)
+        return found

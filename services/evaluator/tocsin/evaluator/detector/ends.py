@@ -1,0 +1,63 @@
+"""Where the partitions end, asked of the broker once a second: its answer is also its sign of life."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from tocsin.shared import kafka
+from tocsin.shared.clock import Clock
+from tocsin.shared.settings import CommonSettings
+from tocsin.shared.topics import SENSOR_READINGS
+
+ASKED_EVERY = 1.0
+ANSWERED_WITHIN = 4.0
+"""Seconds; less than the age at which an answer is too old to count."""
+
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+
+
+class Ends:
+    """`newest[partition]`: the end, and the wall clock when it was asked for."""
+
+    def __init__(self, settings: CommonSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._topic = settings.topic(SENSOR_READINGS)
+        self._closing = threading.Event()
+        self._partitions: tuple[int, ...] = ()
+        self.newest: dict[int, tuple[int, int]] = {}
+        self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def watch(self, partitions: Iterable[int]) -> None:
+        self._partitions = tuple(partitions)
+        self.newest = {}
+
+    def close(self) -> None:
+        self._closing.set()
+
+    def _run(self) -> None:
+        client = kafka.admin(self._settings.kafka)
+        while not self._closing.wait(ASKED_EVERY):
+            partitions = self._partitions
+            if not partitions:
+                continue
+            asked_at = self._clock.now_ms()
+            wanted = {TopicPartition(self._topic, at): _LATEST for at in partitions}
+            found = {}
+            try:
+                futures = client.list_offsets(
+                    wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=ANSWERED_WITHIN
+                )
+                for place, future in futures.items():
+                    found[place.partition] = (future.result().offset, asked_at)
+            except KafkaException:
+                continue  # no answer is what the reader of `newest` will see
+            if partitions == self._partitions:
+                self.newest = found

@@ -1,0 +1,90 @@
+"""Everything that is known by name: systems, metrics, instances, series, and what the plan wants of each metric."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tocsin.evaluator.core.plan import MetricPlan, Plan
+from tocsin.evaluator.core.series import NEVER
+from tocsin.evaluator.detector.columns import Known
+from tocsin.evaluator.detector.names import Names
+from tocsin.evaluator.detector.tables import Ints, SeriesTable, Systems
+
+
+class Knowledge:
+    """Names get numbers when they are met first; the numbers go into the tables."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.systems = Systems()
+        self.metrics = Names()
+        self.instances = Names()
+        self.series = SeriesTable()
+        self._plans: list[MetricPlan | None] = []  # by metric number
+
+    @property
+    def known(self) -> Known:
+        """What the parsing thread may use; immutable."""
+        return Known(self.systems.names.vocabulary, self.metrics.vocabulary, self.instances.vocabulary)
+
+    def refresh_names(self, now: bool = False) -> None:
+        """Let the parsing thread know of new names."""
+        for names in (self.systems.names, self.metrics, self.instances):
+            names.refresh(now)
+
+    def metric(self, name: str) -> int:
+        number = self.metrics.add(name)
+        if number == len(self._plans):
+            self._plans.append(self.plan.metrics.get(name))
+        return number
+
+    def instance(self, name: str | None) -> int:
+        return -1 if name is None else self.instances.add(name)
+
+    def add_series(self, systems: Ints, metrics: Ints, instances: Ints) -> None:
+        """New series, each given once."""
+        first = self.series.size
+        self.series.add(systems, metrics, instances, self.systems.partition[systems])
+        watched = np.array([plan is not None for plan in self._plans], np.bool_)[metrics]
+        self.undraw(np.arange(first, self.series.size)[watched])
+
+    def undraw(self, series: Ints) -> None:
+        """These series' next readings have to be looked at."""
+        self.series.low[series], self.series.high[series] = np.inf, -np.inf
+        self.series.deadline[series] = NEVER
+
+    def plan_of(self, series: int) -> MetricPlan | None:
+        return self._plans[int(self.series.metric[series])]
+
+    def partition_of(self, series: int) -> int:
+        return int(self.systems.partition[self.series.system[series]])
+
+    def describe(self, series: int) -> tuple[str, str, str | None]:
+        """System, metric, instance."""
+        table = self.series
+        instance = int(table.instance[series])
+        return (
+            self.systems.names.names[int(table.system[series])],
+            self.metrics.names[int(table.metric[series])],
+            None if instance < 0 else self.instances.names[instance],
+        )
+
+    def take_plan(self, plan: Plan) -> list[tuple[MetricPlan | None, MetricPlan | None]]:
+        """From now on; before and after, by metric number. Bounds are drawn anew where sensors differ."""
+        before = self._plans
+        self.plan = plan
+        self._plans = [plan.metrics.get(name) for name in self.metrics.names]
+        both = list(zip(before, self._plans, strict=True))
+        changed = np.array([differ(one, other) for one, other in both], np.bool_)
+        watched = np.array([after is not None for after in self._plans], np.bool_)
+        metric = self.series.metric[: self.series.size]
+        if changed.any():
+            self.undraw(np.flatnonzero(changed[metric] & watched[metric]))
+            idle = np.flatnonzero(changed[metric] & ~watched[metric])
+            self.series.low[idle], self.series.high[idle], self.series.deadline[idle] = -np.inf, np.inf, NEVER
+        return both
+
+
+def differ(one: MetricPlan | None, other: MetricPlan | None) -> bool:
+    """Whether two plans of a metric have different sensors, or in other places."""
+    return tuple(one.places if one is not None else ()) != tuple(other.places if other is not None else ())

@@ -1,0 +1,58 @@
+"""What one transaction of the detector writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+from confluent_kafka import Message
+
+from tocsin.evaluator.core.sensor import Visible
+from tocsin.evaluator.detector.rows import Key
+from tocsin.shared.readings import Rejection
+from tocsin.shared.schemas.change import ChangeReason
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sensor's visible state has changed on a series."""
+
+    sensor_id: str
+    sensor: str
+    revision: str
+    system: str
+    metric: str
+    instance: str | None
+    state: Visible
+    previous: Visible
+    value: float | None
+    time: int  # event time, ms
+    condition: str | None
+    reason: ChangeReason
+    place: tuple[int, int, int] | None  # of the reading: partition, offset, place in its message
+    since: int  # when the previous state began, event time
+
+
+@dataclass
+class Output:
+    """Changes in the order of their readings; rows by partition, None for a tombstone."""
+
+    changes: list[Change] = field(default_factory=list)
+    rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
+    rejected: list[tuple[Message, list[Rejection]]] = field(default_factory=list)
+    offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
+
+    def row(self, partition: int, key: Key, row: msgspec.Struct | None) -> None:
+        self.rows.setdefault(partition, {})[key] = row
+
+    def merge(self, later: Output) -> None:
+        """What came later counts where both say something."""
+        self.changes += later.changes
+        self.rejected += later.rejected
+        self.offsets.update(later.offsets)
+        for partition, rows in later.rows.items():
+            self.rows.setdefault(partition, {}).update(rows)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.changes or self.rows or self.rejected or self.offsets)

@@ -1,0 +1,126 @@
+"""Rows of `detector-state`: keys are JSON arrays, values MessagePack arrays that begin with a version and only grow.
+
+| key | value | written |
+|---|---|---|
+| `["series", system, metric, instance]` | the sensors that are not clear | when one of them has changed |
+| `["tags", system]` | its tags | when they have changed |
+| `["partition"]` | epoch, time, checkpoint | in every transaction that touches the partition |
+| `["systems", n]`, `["order", n]` | 512 systems or series with their newest times | at a checkpoint, if changed |
+
+Which partition they belong to is the partition they are in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from tocsin.shared.errors import CodecError
+
+CHUNK = 512
+"""Systems or series in one row: about 10 KB."""
+
+VERSION = 1
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+Key = tuple[Any, ...]
+PARTITION_KEY: Key = ("partition",)
+
+
+class SensorRow(msgspec.Struct, array_like=True, frozen=True):
+    """A sensor that is not clear on a series."""
+
+    id: str
+    revision: str
+    phase: int  # core.sensor.Phase
+    since: int  # event time, ms
+
+
+class SeriesRow(msgspec.Struct, array_like=True, frozen=True):
+    """What a series' sensors are; a tombstone when all are clear."""
+
+    version: int
+    sensors: list[SensorRow]
+
+
+class TagsRow(msgspec.Struct, array_like=True, frozen=True):
+    """Tags of a system; as of when is in its systems row."""
+
+    version: int
+    tags: dict[str, str]
+
+
+class PartitionRow(msgspec.Struct, array_like=True, frozen=True):
+    """One input partition."""
+
+    version: int
+    partitions: int  # how many there were
+    epoch: int  # raised at each assignment
+    next_offset: int  # in sensor-readings
+    checkpoint: int  # offset in sensor-readings up to which the systems and order rows go
+    change: int  # of the configuration last worked from
+    now: int  # event time, ms
+    alive_at: int | None  # wall clock, ms: the broker's last sign of life
+    outages: list[tuple[int, int]]  # event times, ms
+
+
+class SystemsRow(msgspec.Struct, array_like=True, frozen=True):
+    """Some systems of the partition, in order of first appearance."""
+
+    version: int
+    names: list[str]
+    heard: bytes  # int64, little-endian, ms
+    tags_at: bytes  # the same
+
+
+class OrderRow(msgspec.Struct, array_like=True, frozen=True):
+    """Some series of the partition, in order of first appearance."""
+
+    version: int
+    metrics: list[str]
+    series: list[tuple[str, int, str | None]]  # system, place in `metrics`, instance
+    newest: bytes  # int64, little-endian, ms
+    last: bytes  # float64, little-endian
+    ties: dict[int, tuple[float, ...]]  # by place: all values seen at the newest time, if more than one
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_key(key: Key) -> bytes:
+    return msgspec.json.encode(key)
+
+
+def encode_row(row: msgspec.Struct) -> bytes:
+    return _encoder.encode(row)
+
+
+def decode_row(kind: type[S], data: bytes) -> S:
+    """Newer versions have more fields at the end, which are ignored."""
+    return msgspec.msgpack.decode(data, type=kind)
+
+
+_KINDS: dict[str, tuple[type[msgspec.Struct], int]] = {
+    "series": (SeriesRow, 4),
+    "tags": (TagsRow, 2),
+    "partition": (PartitionRow, 1),
+    "systems": (SystemsRow, 2),
+    "order": (OrderRow, 2),
+}
+"""The row of each kind of key, and how many parts the key has."""
+
+
+def check_row(key: bytes | None, value: bytes | None) -> Key:
+    """The key of a row that can be restored from. Raises CodecError: somebody else has written to the topic."""
+    try:
+        parts: Key = tuple(msgspec.json.decode(key or b"", type=list[Any]))
+        row, length = _KINDS[parts[0]]
+        if len(parts) != length:
+            raise ValueError(f"a key of {len(parts)} parts instead of {length}")
+        if value is not None:
+            decode_row(row, value)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise CodecError("not-a-row", str(error)) from None
+    return parts

@@ -1,0 +1,196 @@
+"""What the detector knows of systems and series, as columns; a row's number never changes within an assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.evaluator.core.sensor import SensorState
+from tocsin.evaluator.core.series import NEVER
+from tocsin.evaluator.detector.names import Names
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+NO_TIME = -1
+"""Before every time there is."""
+
+_INSTANCE_BITS = 24
+_METRIC_BITS = 16
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""Fibonacci hashing. Source: Knuth, The Art of Computer Programming 3, section 6.4."""
+
+
+class Columns:
+    """Arrays of one length that grow together."""
+
+    def __init__(self, **defaults: tuple[type[np.generic], object]) -> None:
+        self.size = 0
+        self._defaults = defaults
+        for name, (kind, default) in defaults.items():
+            setattr(self, name, np.full(1024, default, kind))
+
+    def extend(self, size: int) -> None:
+        """At least this many rows; what is new has the defaults."""
+        for name, (kind, default) in self._defaults.items():
+            array = getattr(self, name)
+            if size > len(array):
+                grown = np.full(max(size, 2 * len(array)), default, kind)
+                grown[: len(array)] = array
+                setattr(self, name, grown)
+        self.size = max(self.size, size)
+
+
+class Systems(Columns):
+    """One row a system."""
+
+    partition: Ints
+    slot: Ints  # its place among the systems of its partition
+    heard: Ints  # the newest time of any of its readings
+    tags_at: Ints  # time of the report its tags are from
+    dirty: Bools  # heard or tags_at differ from the last checkpoint
+
+    def __init__(self) -> None:
+        super().__init__(
+            partition=(np.int64, 0),
+            slot=(np.int64, 0),
+            heard=(np.int64, NO_TIME),
+            tags_at=(np.int64, NO_TIME),
+            dirty=(np.bool_, False),
+        )
+        self.names = Names()
+        self.tags: dict[int, Mapping[str, str]] = {}
+        self.of_partition: dict[int, list[int]] = {}
+
+    def add(self, name: str, partition: int) -> int:
+        known = len(self.names)
+        number = self.names.add(name)
+        if number == known:
+            self.extend(known + 1)
+            members = self.of_partition.setdefault(partition, [])
+            self.partition[number] = partition
+            self.slot[number] = len(members)
+            self.dirty[number] = True
+            members.append(number)
+        return number
+
+    def describe(self, number: int) -> tuple[str, Mapping[str, str]]:
+        """Name and tags."""
+        return self.names.names[number], self.tags.get(number, _NO_TAGS)
+
+
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class SeriesTable(Columns):
+    """One row a series. `low`, `high` and `deadline` are as in core.series; low > high: not drawn yet."""
+
+    system: Ints
+    metric: Ints
+    instance: Ints  # -1: none
+    slot: Ints
+    newest: Ints
+    last: Floats  # the value judged last at that time
+    low: Floats
+    high: Floats
+    deadline: Ints
+    tied: Bools  # more than one value has been seen at the newest time: all of them are in `ties`
+    dirty: Bools
+
+    def __init__(self) -> None:
+        super().__init__(
+            system=(np.int64, 0),
+            metric=(np.int64, 0),
+            instance=(np.int64, -1),
+            slot=(np.int64, 0),
+            newest=(np.int64, NO_TIME),
+            last=(np.float64, 0.0),
+            low=(np.float64, -np.inf),
+            high=(np.float64, np.inf),
+            deadline=(np.int64, NEVER),
+            tied=(np.bool_, False),
+            dirty=(np.bool_, False),
+        )
+        self.ties: dict[int, tuple[float, ...]] = {}
+        self.states: dict[int, dict[int, SensorState]] = {}  # of series with a sensor that is not clear
+        self.of_partition: dict[int, list[int]] = {}
+        self._index = KeyIndex()
+
+    def find(self, systems: Ints, metrics: Ints, instances: Ints) -> Ints:
+        """Numbers, -1 where there is none yet."""
+        return self._index.find(pack(systems, metrics, instances))
+
+    def add(self, systems: Ints, metrics: Ints, instances: Ints, partitions: Ints) -> None:
+        """New series, each given once."""
+        first, count = self.size, len(systems)
+        self.extend(first + count)
+        new = slice(first, first + count)
+        self.system[new], self.metric[new], self.instance[new] = systems, metrics, instances
+        self.dirty[new] = True
+        for number, partition in enumerate(partitions.tolist(), first):
+            members = self.of_partition.setdefault(partition, [])
+            self.slot[number] = len(members)
+            members.append(number)
+        self._index.add(pack(systems, metrics, instances), np.arange(first, first + count, dtype=np.int64))
+
+
+def pack(systems: Ints, metrics: Ints, instances: Ints) -> NDArray[np.uint64]:
+    """One number for a series. Raises OverflowError beyond 16.7 million systems or instances, or 65,536 metrics."""
+    for numbers, bits in ((systems, 64 - _INSTANCE_BITS - _METRIC_BITS), (metrics, _METRIC_BITS)):
+        if len(numbers) and int(numbers.max()) >> bits:
+            raise OverflowError("too many names for one detector; run more of them")
+    if len(instances) and int(instances.max()) + 1 >> _INSTANCE_BITS:
+        raise OverflowError("too many instances for one detector; run more of them")
+    packed = systems << (_INSTANCE_BITS + _METRIC_BITS) | metrics << _INSTANCE_BITS | (instances + 1)
+    return packed.astype(np.uint64)
+
+
+class KeyIndex:
+    """Numbers by 64-bit key: open addressing over arrays, so that a whole batch is looked up at once."""
+
+    def __init__(self) -> None:
+        self._bits = 11
+        self._used = 0
+        self._keys = np.zeros(1 << self._bits, np.uint64)
+        self._numbers = np.full(1 << self._bits, -1, np.int64)
+
+    def _slots(self, keys: NDArray[np.uint64]) -> Ints:
+        return (keys * _SPREAD >> np.uint64(64 - self._bits)).astype(np.int64)
+
+    def find(self, keys: NDArray[np.uint64]) -> Ints:
+        slots = self._slots(keys)
+        found = self._numbers[slots]
+        wrong = np.flatnonzero((self._keys[slots] != keys) & (found >= 0))
+        mask = (1 << self._bits) - 1
+        while len(wrong):
+            slots[wrong] = slots[wrong] + 1 & mask
+            found[wrong] = self._numbers[slots[wrong]]
+            wrong = wrong[(self._keys[slots[wrong]] != keys[wrong]) & (found[wrong] >= 0)]
+        return found
+
+    def add(self, keys: NDArray[np.uint64], numbers: Ints) -> None:
+        """Keys that are not there yet."""
+        self._used += len(keys)
+        if self._used * 2 > 1 << self._bits:
+            taken = self._numbers >= 0
+            keys = np.concatenate([self._keys[taken], keys])
+            numbers = np.concatenate([self._numbers[taken], numbers])
+            while self._used * 2 > 1 << self._bits:
+                self._bits += 1
+            self._keys = np.zeros(1 << self._bits, np.uint64)
+            self._numbers = np.full(1 << self._bits, -1, np.int64)
+        slots = self._slots(keys)
+        left = np.arange(len(keys))
+        mask = (1 << self._bits) - 1
+        while len(left):
+            free = left[self._numbers[slots[left]] < 0]
+            # Where two want one slot, the write that came last has it; the others go on.
+            self._numbers[slots[free]] = numbers[free]
+            won = self._numbers[slots[left]] == numbers[left]
+            self._keys[slots[left[won]]] = keys[left[won]]
+            left = left[~won]
+            slots[left] = slots[left] + 1 & mask

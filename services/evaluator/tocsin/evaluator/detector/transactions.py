@@ -1,0 +1,130 @@
+"""Changes, rows, rejected readings and offsets: one Kafka transaction, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from tocsin.evaluator.detector.output import Output
+from tocsin.evaluator.detector.publishing import encode_change
+from tocsin.evaluator.detector.rows import encode_key, encode_row
+from tocsin.evaluator.detector.settings import DetectorSettings
+from tocsin.shared import kafka
+from tocsin.shared.bounded import BoundedCalls, OverrunError
+from tocsin.shared.headers import Headers
+from tocsin.shared.readings import Rejection, rejection_headers
+from tocsin.shared.topics import (
+    DETECTOR_STATE,
+    MAX_RECORD_BYTES,
+    SENSOR_CHANGES,
+    SENSOR_READINGS,
+    SENSOR_READINGS_REJECTED,
+)
+
+COMMIT_WITHIN = 10.0
+"""Seconds for each call; the broker ends a transaction after ten (kafka.SESSION_TIMEOUT_MS)."""
+
+_OVERRUN = 5.0
+"""Seconds after which a call that ignores its own timeout is given up."""
+
+_ROOM_FOR = 200_000
+"""Records the client may hold; more are waited for."""
+
+_ROOM_FOR_HEADERS = 64 << 10
+_CUT_TO = 1 << 20
+
+
+class Transactions:
+    """Any KafkaException leaves it unusable until `renew`: nobody knows what became of the transaction."""
+
+    def __init__(self, settings: DetectorSettings) -> None:
+        self._settings = settings
+        self._producer: Producer | None = None
+        self._calls = BoundedCalls("transaction")
+        self._readings = settings.topic(SENSOR_READINGS)
+        self._changes = settings.topic(SENSOR_CHANGES)
+        self._state = settings.topic(DETECTOR_STATE)
+        self._rejected = settings.topic(SENSOR_READINGS_REJECTED)
+
+    @property
+    def usable(self) -> bool:
+        return self._producer is not None
+
+    def renew(self) -> None:
+        """A new producer; ends what the one before it, or a dead process of the same name, left open."""
+        self.drop()
+        producer = kafka.transactional_producer(
+            self._settings.kafka,
+            self._settings.transactional_id,
+            queue_buffering_max_messages=_ROOM_FOR,
+            queue_buffering_max_kbytes=1 << 18,
+        )
+        producer.init_transactions(COMMIT_WITHIN)
+        self._producer = producer
+
+    def drop(self) -> None:
+        """Leave a transaction that may be open to the broker's timeout, or to the next `renew`."""
+        self._producer = None
+
+    def write(self, output: Output, metadata: Any) -> None:
+        """Raises KafkaException; then nothing of it counts until `renew` has settled what does."""
+        producer = self._producer
+        assert producer is not None
+        try:
+            producer.begin_transaction()
+            self._produce(producer, output)
+            if output.offsets:
+                offsets = [TopicPartition(self._readings, at, offset) for at, offset in output.offsets.items()]
+                self._insist(lambda: producer.send_offsets_to_transaction(offsets, metadata, COMMIT_WITHIN))
+            self._insist(lambda: producer.commit_transaction(COMMIT_WITHIN))
+        except BaseException:
+            self.drop()
+            raise
+
+    def _insist(self, call: Callable[[], object], times: int = 2) -> None:
+        """Again when the client says that the same call may be made again. Raises KafkaException."""
+        for left in reversed(range(times)):
+            try:
+                self._calls("transaction", call, COMMIT_WITHIN + _OVERRUN)
+                return
+            except KafkaException as error:
+                why = error.args[0]
+                given_up = isinstance(error, OverrunError)
+                again = isinstance(why, KafkaError) and why.retriable() and not why.txn_requires_abort()
+                if given_up or not (left and again):
+                    raise
+
+    def _produce(self, producer: Producer, output: Output) -> None:
+        for change in output.changes:
+            key, value, headers = encode_change(change, self._readings)
+            _send(producer, self._changes, key, value, headers=headers)
+        for partition, rows in output.rows.items():
+            for row_key, row in rows.items():
+                value_or_none = None if row is None else encode_row(row)
+                _send(producer, self._state, encode_key(row_key), value_or_none, partition=partition)
+        for message, rejections in output.rejected:
+            untouched, why = _rejected(message, rejections)
+            _send(producer, self._rejected, message.key(), untouched, headers=why)
+        producer.poll(0)
+
+
+def _rejected(message: Message, rejections: list[Rejection]) -> tuple[bytes | None, Headers]:
+    """The message as it came, and why. What no longer fits with its headers is cut, and says so."""
+    value: bytes | None = message.value()
+    own = rejection_headers(rejections, f"{message.topic()}/{message.partition()}@{message.offset()}")
+    theirs = cast(Headers, message.headers() or [])  # the client's annotation is wider than what it gives
+    size = len(value or b"") + len(message.key() or b"") + sum(len(name) + len(text or b"") for name, text in theirs)
+    if size > MAX_RECORD_BYTES - _ROOM_FOR_HEADERS:
+        return (value or b"")[:_CUT_TO], [*own, ("cut-from", str(size).encode())]
+    return value, [*theirs, *own]
+
+
+def _send(producer: Producer, topic: str, key: Any, value: Any, **more: Any) -> None:
+    while True:
+        try:
+            producer.produce(topic, key=key, value=value, **more)
+            return
+        except BufferError:
+            producer.poll(0.1)

@@ -1,0 +1,232 @@
+"""The detector as a process on a real broker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detecting import notification, reading, sensor
+from support import eventually, produce, put_records, read_all, settings_for, with_topics
+from tocsin.deploy.stack import Stack
+from tocsin.evaluator.detector.settings import DetectorSettings
+from tocsin.shared import kafka
+from tocsin.shared.headers import header
+from tocsin.shared.partitioning import partition_for
+from tocsin.shared.schemas.change import SensorChange
+from tocsin.shared.schemas.tally import Tally
+from tocsin.shared.topics import NOTIFICATION_TALLIES, SENSOR_CHANGES, SENSOR_READINGS, SENSOR_READINGS_REJECTED
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+
+NOW = time.time_ns() // 1_000_000
+
+
+class Detectors:
+    """Processes, and what they read and write."""
+
+    def __init__(self, settings: DetectorSettings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.producer = kafka.producer(settings.kafka)
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, instance: str = "1", **environment: str) -> subprocess.Popen[bytes]:
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "KAFKA_"))}
+        with (self.folder / f"detector-{len(self.running)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tocsin.console.cli", "run", "detector"],
+                env={
+                    **known,
+                    "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka.bootstrap_servers,
+                    "TOCSIN_TOPIC_PREFIX": self.settings.topic_prefix,
+                    "TOCSIN_STATE_DIR": str(self.folder),
+                    "TOCSIN_INSTANCE": instance,
+                    "TOCSIN_LOG_FORMAT": "json",
+                    **environment,
+                },
+                stderr=log,
+            )
+        self.running.append(process)
+        return process
+
+    def send(self, *readings: tuple[str, str, float, int], **more: Any) -> None:
+        values = [
+            (system.encode(), reading(system, metric, value, at, **more)) for system, metric, value, at in readings
+        ]
+        produce(self.producer, self.settings.topic(SENSOR_READINGS), values)
+
+    def changes(self) -> list[SensorChange]:
+        return [SensorChange.decode(message.value()) for message in read_all(self.settings, SENSOR_CHANGES)]
+
+    def tallies(self) -> dict[tuple[str, int], Tally]:
+        """The newest of each notification and partition."""
+        found: dict[tuple[str, int], Tally] = {}
+        for message in read_all(self.settings, NOTIFICATION_TALLIES):
+            tally = Tally.decode(message.value())
+            last = found.get((tally.notification_id, tally.partition))
+            if last is None or (tally.epoch, tally.counter) > (last.epoch, last.counter):
+                found[tally.notification_id, tally.partition] = tally
+        return found
+
+    def log(self) -> str:
+        return "\n".join(path.read_text() for path in sorted(self.folder.glob("detector-*.log")))
+
+
+@pytest.fixture
+def detectors(stack: Stack, tmp_path: Path) -> Iterator[Detectors]:
+    settings = with_topics(settings_for(stack.bootstrap_servers, tmp_path, DetectorSettings))
+    found = Detectors(settings, tmp_path)
+    yield found
+    for process in found.running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def test_a_crossing_is_published_counted_and_survives_a_kill(detectors: Detectors) -> None:
+    put_records(detectors.settings, sensor("busy", "cpu", "> 90", "< 80"), notification("n", "busy"))
+    first = detectors.start()
+    detectors.send(("PC-1", "cpu", 50, NOW), ("PC-2", "cpu", 95, NOW), ("PC-1", "cpu", 91, NOW + 1))
+    eventually(lambda: len(detectors.changes()) == 2)
+    eventually(lambda: sum(tally.matched for tally in detectors.tallies().values()) == 2)
+    assert sum(tally.reporting for tally in detectors.tallies().values()) == 2
+    assert len(detectors.tallies()) == detectors.settings.partitions_readings
+
+    first.kill()
+    first.wait()
+    second = detectors.start()
+    detectors.send(("PC-1", "cpu", 85, NOW + 2), ("PC-1", "cpu", 79, NOW + 3), ("PC-2", "cpu", 70, NOW - 1))
+    eventually(lambda: len(detectors.changes()) == 3)
+    eventually(lambda: sum(tally.matched for tally in detectors.tallies().values()) == 1)
+    (cleared,) = [change for change in detectors.changes() if change.state == "clear"]
+    assert (cleared.system, cleared.value, cleared.time, cleared.previous) == ("PC-1", 79.0, NOW + 3, "triggered")
+    assert cleared.source is not None
+    assert cleared.source.partition == partition_for(b"PC-1", detectors.settings.partitions_readings)
+
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(20) == 0
+    assert "Traceback" not in detectors.log()
+
+
+def test_poison_is_rejected_untouched_and_the_next_record_is_processed(detectors: Detectors) -> None:
+    put_records(detectors.settings, sensor("busy", "cpu", "> 90"))
+    detectors.start()
+    topic = detectors.settings.topic(SENSOR_READINGS)
+    poison = {
+        b"not-json": b"not json",
+        b"not-finite": reading("PC-1", "cpu", 1, NOW).replace(b":1,", b":NaN,"),
+        b"too-deep": b"[" * 100_000,
+        b"too-large": b'{"system":"' + b"x" * (2 << 20) + b'"}',
+        b"bad-utf8": b"\xff\xfe",
+        b"wrong-type": reading("PC-1", "cpu", "high", NOW),
+        b"missing": b'{"system":"PC-1"}',
+    }
+    produce(detectors.producer, topic, [(b"PC-1", value) for value in poison.values()])
+    produce(detectors.producer, topic, [(None, reading("PC-1", "cpu", 95, NOW)), (b"PC-1", None)])
+    produce(detectors.producer, topic, [(b"PC-2", reading("PC-1", "cpu", 95, NOW))])
+    wrong = 1 - partition_for(b"PC-1", 2) if partition_for(b"PC-1", 4) < 2 else 0
+    detectors.producer.produce(
+        topic, key=b"PC-1", value=reading("PC-1", "cpu", 95, NOW), partition=wrong, headers=[("mine", b"1")]
+    )
+    detectors.send(("PC-1", "cpu", 91, NOW + 5))
+    eventually(lambda: len(detectors.changes()) == 1)
+    eventually(lambda: len(read_all(detectors.settings, SENSOR_READINGS_REJECTED)) == len(poison) + 4)
+    found = read_all(detectors.settings, SENSOR_READINGS_REJECTED)
+    reasons = {header(message.headers(), "reason"): message for message in found}
+    assert set(reasons) == {*poison, b"no-value", b"misplaced"}
+    for reason, value in poison.items():
+        assert reasons[reason].value() == value
+        assert (header(reasons[reason].headers(), "source") or b"").startswith(topic.encode())
+    assert sum(header(message.headers(), "reason") == b"misplaced" for message in found) == 3
+    (with_header,) = [message for message in found if header(message.headers(), "mine")]
+    assert with_header.value() == reading("PC-1", "cpu", 95, NOW)
+    assert [change.value for change in detectors.changes()] == [91.0]
+
+
+def test_an_edit_starts_over_live_and_while_the_detector_is_away(detectors: Detectors) -> None:
+    put_records(detectors.settings, sensor("busy", "cpu", "> 90"), notification("n", "busy"))
+    first = detectors.start()
+    detectors.send(("PC-1", "cpu", 95, NOW), ("PC-2", "cpu", 96, NOW))
+    eventually(lambda: len(detectors.changes()) == 2)
+    put_records(detectors.settings, sensor("busy", "cpu", "> 94", name="Busy"))
+    eventually(lambda: len(detectors.changes()) == 4, within=5)
+    edited = [change for change in detectors.changes() if change.reason == "edited"]
+    assert {(change.system, change.state, change.previous) for change in edited} == {
+        ("PC-1", "clear", "triggered"),
+        ("PC-2", "clear", "triggered"),
+    }
+    eventually(lambda: sum(tally.matched for tally in detectors.tallies().values()) == 0)
+    detectors.send(("PC-1", "cpu", 95, NOW + 1))
+    eventually(lambda: len(detectors.changes()) == 5)
+
+    first.kill()
+    first.wait()
+    put_records(detectors.settings, sensor("busy", "cpu", "> 99", name="Busy"))
+    detectors.start()
+    eventually(lambda: len(detectors.changes()) == 6)
+    (last,) = [change for change in detectors.changes() if change.reason == "edited" and change not in edited]
+    assert (last.system, last.sensor, last.state) == ("PC-1", "Busy", "clear")
+
+
+def level(at: int) -> float:
+    """Above, between and below the two thresholds, unlike on every system."""
+    round_, system = divmod(at, 40)
+    return (91, 85, 85, 70, 85, 70, 91)[(round_ * 5 + system * round_ // 7) % 7] + at % 7 / 10
+
+
+def expected_changes(log: list[tuple[str, str, float, int]]) -> list[tuple[str, str, float, int]]:
+    """By the words: > 90 triggers, < 80 clears."""
+    on: set[str] = set()
+    found = []
+    for system, _, value, at in log:
+        if value > 90 and system not in on:
+            on.add(system)
+            found.append((system, "triggered", value, at))
+        elif value < 80 and system in on:
+            on.discard(system)
+            found.append((system, "clear", value, at))
+    return found
+
+
+@pytest.mark.slow
+def test_kills_rebalances_and_a_broker_restart_lose_and_repeat_nothing(detectors: Detectors, stack: Stack) -> None:
+    put_records(detectors.settings, sensor("busy", "cpu", "> 90", "< 80"), notification("n", "busy"))
+    systems = [f"PC-{number}" for number in range(40)]
+    log = [(systems[at % 40], "cpu", level(at), NOW + at) for at in range(12_000)]
+    small = {"TOCSIN_DETECTOR_BATCH": "300", "TOCSIN_DETECTOR_CHECKPOINT_EVERY": "500ms"}
+    first = detectors.start("a", **small)
+    detectors.send(*log[:3_000])
+    eventually(lambda: len(detectors.changes()) > 20)
+    second = detectors.start("b", **small)
+    detectors.send(*log[3_000:6_000])
+    first.kill()
+    detectors.send(*log[6_000:8_000])
+    third = detectors.start("a", **small)
+    detectors.send(*log[8_000:10_000])
+    stack.restart_kafka(kill=True)
+    detectors.send(*log[10_000:])
+    wanted = expected_changes(log)
+
+    def found() -> list[tuple[str, str, float | None, int]]:
+        return sorted((change.system, change.state, change.value, change.time) for change in detectors.changes())
+
+    eventually(lambda: len(found()) >= len(wanted), within=100, every=1.0)
+    assert found() == sorted(wanted)
+    assert second.poll() is None
+    assert third.poll() is None
+    last = {system: state for system, state, _, _ in wanted}
+    on = list(last.values()).count("triggered")
+    assert 0 < on < 40
+    eventually(lambda: sum(tally.matched for tally in detectors.tallies().values()) == on, within=30)
+    for process in (second, third):
+        process.send_signal(signal.SIGTERM)
+    assert [second.wait(30), third.wait(30)] == [0, 0]
+    assert "Traceback" not in detectors.log()
