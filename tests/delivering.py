@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support import eventually, read_all, settings_for, with_topics
+from support import eventually, newest_change, read_all, settings_for, with_topics
 from tocsin.dispatcher.core.audit import Origin, routed
 from tocsin.dispatcher.main import build_dispatcher, nowhere
 from tocsin.dispatcher.settings import DispatcherSettings
@@ -126,7 +126,9 @@ def put_deliveries(settings: CommonSettings, deliveries: Iterable[Delivery]) -> 
     """As the router would, `routed` records included; the ids."""
     producer = kafka.producer(settings.kafka)
     ids = []
-    for delivery in deliveries:
+    for fresh in deliveries:
+        # The router knows every recipient it names: a dispatcher that has not heard of it yet waits.
+        delivery = fresh.model_copy(update={"configuration_change": newest_change()})
         record = routed(delivery, Origin(None, "test"))
         producer.produce(settings.topic(DELIVERY_AUDIT), key=delivery.id.encode(), value=record.encode())
         producer.produce(settings.topic(DELIVERIES), key=delivery.recipient.id.encode(), value=delivery.encode())

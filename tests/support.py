@@ -20,6 +20,7 @@ from tocsin.shared.topics import CONFIGURATION
 
 S = TypeVar("S", bound=CommonSettings)
 _changes = itertools.count(int(time.time() * 1000))
+_written: list[int] = []
 
 
 def settings_for(bootstrap_servers: str, state_dir: Path, kind: type[S] = CommonSettings, **given: Any) -> S:  # type: ignore[assignment]
@@ -34,9 +35,15 @@ def with_topics(settings: S) -> S:
     return settings
 
 
+def newest_change() -> int:
+    """The number of the last change that `put_records` wrote; 0 before the first."""
+    return _written[-1] if _written else 0
+
+
 def put_records(settings: CommonSettings, *records: Record, delete: Iterable[str] = ()) -> int:
     """Write one change to `configuration`, as the console would; returns its number. `delete` holds keys."""
     change = next(_changes)
+    _written.append(change)
     headers = change_headers(change, len(records) + len(list(delete)))
     producer = kafka.producer(settings.kafka)
     for record in records:

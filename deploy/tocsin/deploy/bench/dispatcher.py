@@ -32,6 +32,7 @@ from tocsin.dispatcher.core.variables import Values
 from tocsin.dispatcher.ledger_reader import read_ledger
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
+from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Recipient, SignedSecret, Webhook
 from tocsin.shared.errors import TocsinError
 from tocsin.shared.ids import delivery_id
@@ -141,7 +142,7 @@ async def _bare_loop(url: str, requests: int) -> float:
     async def worker(session: aiohttp.ClientSession) -> None:
         for _ in left:
             id_ = str(uuid.uuid4())
-            headers = signature_headers((key,), id_, int(time.time()), body)
+            headers = signature_headers((key,), id_, SystemClock().now_ms() // 1000, body)
             headers["Content-Type"] = "application/json"
             async with session.post(url, data=body, headers=headers) as response:
                 await response.read()

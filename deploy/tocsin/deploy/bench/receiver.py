@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from typing import cast
 
 import uvloop
+
+from tocsin.shared.clock import SystemClock
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -47,7 +48,7 @@ def _answer(head: bytes) -> bytes:
     if head.startswith(b"DELETE"):
         _Counts.count = 0
         return _OK
-    _Counts.last = time.time()
+    _Counts.last = SystemClock().now_ms() / 1000
     if not _Counts.count:
         _Counts.first = _Counts.last
     _Counts.count += 1

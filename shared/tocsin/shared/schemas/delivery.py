@@ -28,6 +28,7 @@ class Delivery(Wire):
     routed_at: Time
     attempts: int = 0  # made so far in this replay
     rendered: RenderedBody | None = None
+    configuration_change: int = 0  # routed under; whoever knows less cannot say that the recipient is deleted
 
 
 class DeadLetter(Wire):

@@ -71,6 +71,7 @@ def route(event: NotificationEvent, row: RouterRow, configuration: Configuration
             recipient=Ref(id=recipient.id, name=recipient.name),
             event=event,
             routed_at=now_ms,
+            configuration_change=configuration.change,
         )
         for recipient in found
     )
