@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tocsin.evaluator.core.intervals import Intervals
@@ -59,6 +59,15 @@ class Model:
 
 @given(st.lists(rules, max_size=6), readings, st.integers(0, 30))
 @settings(max_examples=600, deadline=None)
+@example(  # two cuts that are neighbouring floats: the gap between them is empty
+    [
+        *[Rule(Condition(">", -1.0), None, 0)] * 4,
+        Rule(Condition(">=", 2.0000000000000004), None, 0),
+        Rule(Condition(">", 2.0), Condition("<", -1.0), 0),
+    ],
+    [(0, 2.0000000000000004), (0, -1.0)],
+    0,
+)
 def test_the_intervals_change_nothing(sensors: list[Rule], log: list[tuple[int, float]], forgets_at: int) -> None:
     model, lines, series = Model(sensors), Intervals(sensors), Series()
     for at, (time, value) in enumerate(log):

@@ -188,3 +188,17 @@ def test_many_readings_of_one_series_in_one_batch_keep_their_order() -> None:
     cluster.step(1)
     cluster.step()
     assert [change.time for change in cluster.changes] == [100]
+
+
+def test_values_seen_at_one_time_are_remembered_over_batches_and_restarts() -> None:
+    made = plan(sensor("s", "m", "> 90"))
+    for restart in (False, True):
+        cluster = Cluster(Log(1))
+        cluster.begin(made)
+        for value in (50, 60, 95, 60, 50, 40):
+            # 60 and 50 were seen at this very time: they are repeats, though both would clear the sensor.
+            cluster.log.add("PC-1", "m", value, 1_000)
+            cluster.step(with_checkpoint=restart)
+            if restart:
+                cluster.begin(made)
+        assert [change.value for change in cluster.changes] == [95.0, 40.0]

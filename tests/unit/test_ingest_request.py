@@ -76,7 +76,9 @@ def test_gzip_is_never_inflated_further_than_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"not gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"rest", gzip.compress(b"") * 101]
+    "data",
+    [b"", b"not gzip", gzip.compress(b"x" * 1000)[:-9], gzip.compress(b"x") + b"rest", gzip.compress(b"") * 101],
+    ids=["nothing", "other bytes", "cut short", "with a tail", "too many members"],
 )
 def test_what_is_not_whole_gzip_is_refused(data: bytes) -> None:
     assert isinstance(inflate(data, 10_000), NotGzip)

@@ -31,7 +31,7 @@ def test_the_github_vector() -> None:
     assert sign_github("It's a Secret to Everybody", b"Hello, World!") == expected
 
 
-@pytest.mark.parametrize("secret", [generate_secret(), "any text: ö ✓", "short"])
+@pytest.mark.parametrize("secret", [generate_secret(), "any text: ö ✓", "short"], ids=["generated", "typed", "short"])
 def test_a_receiver_verifies_with_the_third_party_package(secret: str) -> None:
     now = SystemClock().now_ms() // 1000
     body = '{"name": "Straße"}'

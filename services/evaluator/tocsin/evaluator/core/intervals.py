@@ -67,16 +67,30 @@ class Intervals:
         return found
 
     def _bounds(self, states: Mapping[int, SensorState], cell: int) -> tuple[float, float]:
-        left = right = cell
-        for _ in range(LONGEST_RUN):
-            if right == 2 * len(self._cuts) or not self._all_stay(states, self._at[right // 2], right + 1):
-                break
-            right += 1
-        for _ in range(LONGEST_RUN):
-            if left == 0 or not self._all_stay(states, self._at[(left - 1) // 2], left - 1):
-                break
-            left -= 1
+        left, right = self._stretch(states, cell, -1), self._stretch(states, cell, 1)
         return self._lowest(left), self._highest(right)
+
+    def _stretch(self, states: Mapping[int, SensorState], cell: int, step: int) -> int:
+        """The last cell in this direction, no further than the longest run, up to which every sensor stays."""
+        reached, last = cell, 2 * len(self._cuts)
+        passed: list[int] = []  # sensors whose cuts lie between `reached` and the cell looked at
+        for _ in range(LONGEST_RUN):
+            if cell == (last if step > 0 else 0):
+                break
+            passed += self._at[cell // 2 if step > 0 else (cell - 1) // 2]
+            cell += step
+            if self._is_empty(cell):
+                continue
+            if not self._all_stay(states, passed, cell):
+                break
+            reached, passed = cell, []
+        return reached
+
+    def _is_empty(self, cell: int) -> bool:
+        """A gap between two cuts that are neighbouring floats: no value is in it."""
+        if cell % 2 or not 0 < cell < 2 * len(self._cuts):
+            return False
+        return math.nextafter(self._cuts[cell // 2 - 1], INFINITY) == self._cuts[cell // 2]
 
     def _all_stay(self, states: Mapping[int, SensorState], places: Sequence[int], cell: int) -> bool:
         value = self._lowest(cell)

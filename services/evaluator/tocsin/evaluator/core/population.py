@@ -109,7 +109,8 @@ class Population:
         """
         members = self._members[group]
         size = len(members)
-        mask = members & (heard[:size] > horizons[partition[:size]])
+        # A time below zero: its name is known, but no reading of it has counted.
+        mask = members & (heard[:size] > horizons[partition[:size]]) & (heard[:size] >= 0)
         return mask, np.bincount(partition[:size][mask], minlength=len(horizons)).tolist()
 
     def matched(self, notification_id: str, reporting: Bools, partition: Numbers, partitions: int) -> list[list[int]]:

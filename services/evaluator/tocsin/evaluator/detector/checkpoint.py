@@ -14,6 +14,7 @@ import numpy as np
 
 from tocsin.evaluator.core.partition_time import PartitionTime
 from tocsin.evaluator.core.sensor import Phase
+from tocsin.evaluator.detector.columns import Ints
 from tocsin.evaluator.detector.engine import Engine, Partition
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.rows import (
@@ -28,7 +29,6 @@ from tocsin.evaluator.detector.rows import (
     TagsRow,
     decode_row,
 )
-from tocsin.evaluator.detector.tables import Ints
 
 
 def partition_row(engine: Engine, partition: int, output: Output) -> None:
@@ -55,13 +55,14 @@ def partition_row(engine: Engine, partition: int, output: Output) -> None:
 def checkpoint(engine: Engine, output: Output) -> None:
     """Rows of all that has moved since the last one."""
     systems, series = engine.systems, engine.series
-    for partition in _chunks_of(systems.dirty, systems.slot, systems.partition, systems.size):
-        members = np.array(systems.of_partition[partition[0]][partition[1] * CHUNK :][:CHUNK], np.int64)
-        output.row(partition[0], ("systems", partition[1]), _systems_row(engine, members))
+    for partition, chunk in _chunks_of(systems.dirty, systems.slot, systems.partition, systems.size):
+        if partition in engine.owned:  # a misplaced system may be known of another
+            members = np.array(systems.of_partition[partition][chunk * CHUNK :][:CHUNK], np.int64)
+            output.row(partition, ("systems", chunk), _systems_row(engine, members))
     partition_of = systems.partition[series.system]
-    for partition in _chunks_of(series.dirty, series.slot, partition_of, series.size):
-        members = np.array(series.of_partition[partition[0]][partition[1] * CHUNK :][:CHUNK], np.int64)
-        output.row(partition[0], ("order", partition[1]), _order_row(engine, members))
+    for partition, chunk in _chunks_of(series.dirty, series.slot, partition_of, series.size):
+        members = np.array(series.of_partition[partition][chunk * CHUNK :][:CHUNK], np.int64)
+        output.row(partition, ("order", chunk), _order_row(engine, members))
     systems.dirty[:] = False
     series.dirty[:] = False
     for number in [number for number in series.ties if not series.tied[number]]:

@@ -17,13 +17,12 @@ from tocsin.evaluator.core.population import Population
 from tocsin.evaluator.core.sensor import Phase, SensorState
 from tocsin.evaluator.core.series import NEVER
 from tocsin.evaluator.detector.changes import change_by_edit, change_by_reading, is_visible
-from tocsin.evaluator.detector.columns import Columns
+from tocsin.evaluator.detector.columns import Columns, Ints
 from tocsin.evaluator.detector.judging import Judged, Move, Readings, judge_batch
 from tocsin.evaluator.detector.knowledge import Knowledge, differ
 from tocsin.evaluator.detector.output import Output
-from tocsin.evaluator.detector.parsing import Parsed
+from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.evaluator.detector.rows import VERSION, SensorRow, SeriesRow, TagsRow
-from tocsin.evaluator.detector.tables import Bools, Ints
 from tocsin.shared.readings import Reason, Rejection
 
 _UNWATCHED = Intervals([])
@@ -44,12 +43,8 @@ class _Rows:
     """Readings of a batch with their numbers, in order of arrival."""
 
     columns: Columns
-    within: Ints  # place in the message
     series: Ints
     partition: Ints
-
-    def where(self, rows: Bools) -> _Rows:
-        return _Rows(self.columns.where(rows), self.within[rows], self.series[rows], self.partition[rows])
 
 
 @dataclass
@@ -66,8 +61,7 @@ class Engine(Knowledge):
     """`partitions`: how many `sensor-readings` has, whoever reads them."""
 
     def __init__(self, plan: Plan, partitions: int) -> None:
-        super().__init__(plan)
-        self.partitions = partitions
+        super().__init__(plan, partitions)
         self.owned: dict[int, Partition] = {}
         self.counts = Counts()
         self.population = Population(plan, self.systems.describe)
@@ -78,6 +72,7 @@ class Engine(Knowledge):
     def take(self, parsed: Parsed, judge: bool = True) -> Output:
         """Without `judge`, only the order of readings and who was heard are taken in: for what was judged before."""
         output = Output()
+        self.adopt()
         rejected: dict[int, list[Rejection]] = dict(parsed.rejected)
         self._notice_silences(parsed)
         rows = self._numbered(parsed, rejected)
@@ -107,7 +102,7 @@ class Engine(Knowledge):
                 owned.time.alive(max(arrivals))
 
     def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> _Rows:
-        columns, within = self._with_slow(parsed)
+        columns = self._with_slow(parsed)
         partition = parsed.partition[columns.message]
         misplaced = self.systems.partition[columns.system] != partition
         if misplaced.any():
@@ -116,32 +111,30 @@ class Engine(Knowledge):
                 detail = f"partition {int(parsed.partition[message])} instead of {right}"
                 detail += ": the producer's partitioner is not murmur2"
                 rejected[message] = [Rejection(None, "key", Reason.MISPLACED, detail)]
-            columns, within, partition = columns.where(~misplaced), within[~misplaced], partition[~misplaced]
+            columns, partition = columns.where(~misplaced), partition[~misplaced]
         series = self.series.find(columns.system, columns.metric, columns.instance)
         if len(series) and series.min() < 0:
             series = self._add_series(columns, series)
-        return _Rows(columns, within, series, partition)
+        return _Rows(columns, series, partition)
 
-    def _with_slow(self, parsed: Parsed) -> tuple[Columns, Ints]:
-        fast = parsed.columns
-        if not parsed.slow:
-            return fast, np.zeros(len(fast.message), np.int64)
+    def _with_slow(self, parsed: Parsed) -> Columns:
         slow = parsed.slow
-        partition_of = parsed.partition
+        if not slow:
+            return parsed.columns
         added = Columns(
             np.array([one.message for one in slow], np.int64),
-            np.array([self.systems.add(one.reading.system, int(partition_of[one.message])) for one in slow], np.int64),
+            np.array([one.within for one in slow], np.int64),
+            np.array([self._system(one, parsed) for one in slow], np.int64),
             np.array([self.metric(one.reading.metric) for one in slow], np.int64),
             np.array([self.instance(one.reading.instance) for one in slow], np.int64),
             np.array([one.reading.value for one in slow], np.float64),
             np.array([one.time for one in slow], np.int64),
         )
-        within = np.array([one.within for one in slow], np.int64)
-        if not len(fast.message):
-            return added, within
-        order = np.argsort(np.concatenate([fast.message, added.message]), kind="stable")
-        both = (np.concatenate([getattr(fast, name), getattr(added, name)])[order] for name in _COLUMNS)
-        return Columns(*both), np.concatenate([np.zeros(len(fast.message), np.int64), within])[order]
+        return Columns.merged([parsed.columns, added])
+
+    def _system(self, one: SlowReading, parsed: Parsed) -> int:
+        # The parser has checked that its partition is the right one.
+        return self.systems.add(one.reading.system, int(parsed.partition[one.message]))
 
     def _add_series(self, columns: Columns, series: Ints) -> Ints:
         new = np.flatnonzero(series < 0)
@@ -229,7 +222,7 @@ class Engine(Knowledge):
                     self.describe(move.series),
                     move.moved,
                     (int(rows.columns.time[move.row]), float(rows.columns.value[move.row])),
-                    (int(parsed.partition[message]), offset, int(rows.within[move.row])),
+                    (int(parsed.partition[message]), offset, int(rows.columns.within[move.row])),
                 )
             )
             self._set_triggered(sensor.id, move.series, move.moved.after.phase)
@@ -299,9 +292,6 @@ class Engine(Knowledge):
                 self._set_triggered(row.id, series, Phase.CLEAR)
         if gone:
             self._state_row(series, output)
-
-
-_COLUMNS = ("message", "system", "metric", "instance", "value", "time")
 
 
 def _sensor_row(plan: MetricPlan, place: int, state: SensorState) -> SensorRow:

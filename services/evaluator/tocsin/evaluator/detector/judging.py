@@ -17,7 +17,8 @@ import numpy as np
 from tocsin.evaluator.core.intervals import Intervals
 from tocsin.evaluator.core.series import Moved, Series, take_reading
 from tocsin.evaluator.core.series_order import Order, Verdict
-from tocsin.evaluator.detector.tables import NO_TIME, Bools, Floats, Ints, SeriesTable
+from tocsin.evaluator.detector.columns import Bools, Floats, Ints
+from tocsin.evaluator.detector.tables import NO_TIME, SeriesTable
 
 ROUNDS = 6
 """A series is rarely in a batch more often; the others are sorted."""

@@ -6,17 +6,19 @@ import numpy as np
 
 from tocsin.evaluator.core.plan import MetricPlan, Plan
 from tocsin.evaluator.core.series import NEVER
-from tocsin.evaluator.detector.columns import Known
+from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.evaluator.detector.names import Names
-from tocsin.evaluator.detector.tables import Ints, SeriesTable, Systems
+from tocsin.evaluator.detector.tables import SeriesTable, Systems
+from tocsin.shared.partitioning import partition_for
 
 
 class Knowledge:
     """Names get numbers when they are met first; the numbers go into the tables."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, partitions: int) -> None:
         self.plan = plan
-        self.systems = Systems()
+        self.partitions = partitions
+        self.systems = Systems(lambda name: partition_for(name.encode(), partitions))
         self.metrics = Names()
         self.instances = Names()
         self.series = SeriesTable()
@@ -24,8 +26,14 @@ class Knowledge:
 
     @property
     def known(self) -> Known:
-        """What the parsing thread may use; immutable."""
-        return Known(self.systems.names.vocabulary, self.metrics.vocabulary, self.instances.vocabulary)
+        """What the parsing thread may use, and add names to."""
+        return Known(self.systems.names, self.metrics, self.instances)
+
+    def adopt(self) -> None:
+        """Names that the parsing thread has learned get their places here."""
+        self.systems.adopt()
+        while len(self._plans) < len(self.metrics):
+            self._plans.append(self.plan.metrics.get(self.metrics.names[len(self._plans)]))
 
     def refresh_names(self, now: bool = False) -> None:
         """Let the parsing thread know of new names."""
@@ -34,8 +42,7 @@ class Knowledge:
 
     def metric(self, name: str) -> int:
         number = self.metrics.add(name)
-        if number == len(self._plans):
-            self._plans.append(self.plan.metrics.get(name))
+        self.adopt()
         return number
 
     def instance(self, name: str | None) -> int:
@@ -71,9 +78,10 @@ class Knowledge:
 
     def take_plan(self, plan: Plan) -> list[tuple[MetricPlan | None, MetricPlan | None]]:
         """From now on; before and after, by metric number. Bounds are drawn anew where sensors differ."""
+        self.adopt()
         before = self._plans
         self.plan = plan
-        self._plans = [plan.metrics.get(name) for name in self.metrics.names]
+        self._plans = [plan.metrics.get(name) for name in self.metrics.names[: len(before)]]
         both = list(zip(before, self._plans, strict=True))
         changed = np.array([differ(one, other) for one, other in both], np.bool_)
         watched = np.array([after is not None for after in self._plans], np.bool_)

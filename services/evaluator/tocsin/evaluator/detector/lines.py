@@ -1,10 +1,11 @@
-"""Which messages of a batch can be read as columns: one flat JSON object each, in plain characters.
+"""Which messages of a batch can be read as columns: one plain JSON object each, flat or with one list of flat objects.
 
 The proof is by counting bytes, a few vectorised passes for the whole batch:
 
 1. Joined by newlines, the only control characters are those newlines: no message holds one, so lines are messages.
-2. Every line starts with `{`, ends with `}` and has no other brace: it is one object with nothing nested in it.
-3. No backslash, so every quote is a quote; no `[`.
+2. Every line starts with `{` and ends with `}`. Without another brace it is one object with nothing nested in it;
+   with as many braces as its list of readings asks for, and one `[`, nothing else is nested in it (proving.py).
+3. No backslash, so every quote is a quote.
 
 What does not fit is not wrong: it is read one by one (`tocsin.shared.readings`), which decides alone.
 """
@@ -36,6 +37,11 @@ class Lines:
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def at(self, rows: Ints) -> Lines:
+        """Some of them."""
+        messages = self.text.split(b"\n")
+        return select(messages, rows)
 
     def total(self, letter: int) -> int:
         """How often the character occurs."""
@@ -77,19 +83,30 @@ def _lines(text: bytes, everything: Bytes, newlines: Ints) -> Lines:
     return Lines(text, everything, starts, np.append(newlines, len(text)))
 
 
-def flat(lines: Lines) -> Bools:
-    """Which lines are one object with nothing nested in it, and plain."""
+def plain(lines: Lines) -> tuple[Bools, Bools]:
+    """Which lines are flat objects, and which may be reports."""
     if not len(lines):
-        return np.zeros(0, np.bool_)
+        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
     sizes = lines.ends - lines.starts
     good = (sizes >= 2) & (sizes <= MAX_REPORT_BYTES)
     # An empty line's neighbours stand in for its ends; it is out already.
     good &= lines.bytes[np.minimum(lines.starts, len(lines.bytes) - 1)] == _OPEN
     good &= lines.bytes[lines.ends - 1] == _CLOSE
-    for letter in (_OPEN, _CLOSE):
-        if not good.all() or lines.total(letter) != len(lines):
-            good &= lines.per_line(letter) == 1
-    for letter in (_BACKSLASH, _BRACKET):
-        if lines.total(letter):
-            good &= lines.per_line(letter) == 0
-    return good
+    if lines.total(_BACKSLASH):
+        good &= lines.per_line(_BACKSLASH) == 0
+    brackets = lines.total(_BRACKET)
+    if good.all() and not brackets and lines.total(_OPEN) == len(lines) == lines.total(_CLOSE):
+        return good, np.zeros(len(lines), np.bool_)
+    in_line = lines.per_line(_BRACKET)
+    flat = good & (in_line == 0)
+    if flat.any():
+        flat &= (lines.per_line(_OPEN) == 1) & (lines.per_line(_CLOSE) == 1)
+    return flat, good & (in_line == 1)
+
+
+def with_braces(lines: Lines, braces: Ints) -> Bools:
+    """Which lines have exactly this many braces of each kind."""
+    if lines.total(_OPEN) == lines.total(_CLOSE) == int(braces.sum()):
+        # Fewer there cannot be: each reading that was read has a pair of its own.
+        return np.ones(len(lines), np.bool_)
+    return np.asarray((lines.per_line(_OPEN) == braces) & (lines.per_line(_CLOSE) == braces))

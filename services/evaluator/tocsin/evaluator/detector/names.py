@@ -1,11 +1,13 @@
 """Names as numbers: systems, metrics, instances, in order of first appearance.
 
-A Polars enumeration of the names lets the parser turn text into numbers while it reads; it is immutable, so the
-parsing thread may use an older one while new names are added here. A name missing in it takes the slow way.
+A Polars enumeration of the names lets the parser turn text into numbers while it reads. It is immutable: the parsing
+thread may use an older one while names are added. A name missing in it takes the slow way.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +45,14 @@ class Vocabulary:
 
 
 class Names:
-    """Growing; numbers never change."""
+    """Growing; numbers never change. The parsing thread and the worker both add to it."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
         self._plain: list[str] = []
         self._colons: list[int] = []
+        self._lock = threading.Lock()
         self.vocabulary = Vocabulary.of([], [])
 
     def __len__(self) -> int:
@@ -59,15 +62,33 @@ class Names:
         """The name's number, a new one if need be."""
         number = self.numbers.get(name)
         if number is None:
-            number = self.numbers[name] = len(self.names)
-            self.names.append(name)
-            # Not in any JSON text unescaped, so nothing is ever read as this.
-            self._plain.append(name if is_plain(name) else f"\x00{number}")
-            self._colons.append(name.count(":"))
+            with self._lock:
+                number = self.numbers.get(name)
+                if number is None:
+                    number = self._add(name)
+        return number
+
+    def _add(self, name: str) -> int:
+        number = len(self.names)
+        # Not in any JSON text unescaped, so nothing is ever read as this.
+        self._plain.append(name if is_plain(name) else f"\x00{number}")
+        self._colons.append(name.count(":"))
+        self.names.append(name)
+        self.numbers[name] = number  # last: whoever finds it here finds it everywhere
         return number
 
     def refresh(self, now: bool = False) -> None:
         """Let the vocabulary catch up when that is worth it."""
-        missing = len(self.names) - self.vocabulary.size
-        if missing and (now or missing * _REBUILT_AT > self.vocabulary.size):
-            self.vocabulary = Vocabulary.of(self._plain, self._colons)
+        with self._lock:
+            missing = len(self.names) - self.vocabulary.size
+            if missing and (now or missing * _REBUILT_AT > self.vocabulary.size):
+                self.vocabulary = Vocabulary.of(self._plain, self._colons)
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Add what is plain, at once for everybody; whether any of it was new to the vocabulary."""
+        before = self.vocabulary.size
+        for name in names:
+            if is_plain(name):
+                self.add(name)
+        self.refresh(now=True)
+        return self.vocabulary.size > before

@@ -9,8 +9,8 @@ import numpy as np
 from confluent_kafka import KafkaError, Message
 
 from tocsin.evaluator.core.partition_time import CONFIRMED_WITHIN
-from tocsin.evaluator.detector.columns import ColumnReader, Columns, Known
-from tocsin.evaluator.detector.tables import Ints
+from tocsin.evaluator.detector.columns import Columns, Ints, Known
+from tocsin.evaluator.detector.reader import ColumnReader
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.readings import GoodReading, Reason, Rejection, check, misplaced
 
@@ -101,15 +101,17 @@ class Parser:
             found = replace(found, message=np.array(there, np.int64)[found.message])
         if not len(found.message):
             return found
-        names = known.systems.names.gather(found.system)
-        if len(found.message) != len(keys):
-            joined_keys = _joined([keys[at] for at in found.message.tolist()])
+        first = np.flatnonzero(np.diff(found.message, prepend=-1))  # of each message
+        messages = found.message[first]
+        names = known.systems.vocabulary.names.gather(found.system[first])
+        if len(messages) != len(keys):
+            joined_keys = _joined([keys[at] for at in messages.tolist()])
         # No newline but the separators, so equal texts are equal one by one.
-        unambiguous = joined_keys is not None and _newlines(joined_keys) == len(found.message) - 1
+        unambiguous = joined_keys is not None and _newlines(joined_keys) == len(messages) - 1
         if unambiguous and joined_keys == names.str.join("\n").item().encode():
             return found
-        right = [keys[at] == name.encode() for at, name in zip(found.message.tolist(), names, strict=True)]
-        return found.where(np.array(right, np.bool_))
+        right = [keys[at] == name.encode() for at, name in zip(messages.tolist(), names, strict=True)]
+        return found.where(np.isin(found.message, messages[np.array(right, np.bool_)]))
 
     def _arrived(
         self, columns: Columns, messages: list[Message], arrivals: dict[int, list[int]]
@@ -128,7 +130,7 @@ class Parser:
             if times[row] > arrived + self.clock_ahead:
                 times[row] = arrived
                 ahead += 1
-        return Columns(columns.message, columns.system, columns.metric, columns.instance, columns.value, times), ahead
+        return replace(columns, time=times), ahead
 
     def _one_by_one(
         self,

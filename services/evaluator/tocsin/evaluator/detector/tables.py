@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from tocsin.evaluator.core.sensor import SensorState
 from tocsin.evaluator.core.series import NEVER
+from tocsin.evaluator.detector.columns import Bools, Floats, Ints
 from tocsin.evaluator.detector.names import Names
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 NO_TIME = -1
 """Before every time there is."""
@@ -54,7 +51,8 @@ class Systems(Columns):
     tags_at: Ints  # time of the report its tags are from
     dirty: Bools  # heard or tags_at differ from the last checkpoint
 
-    def __init__(self) -> None:
+    def __init__(self, place: Callable[[str], int]) -> None:
+        """`place`: the partition a system belongs to."""
         super().__init__(
             partition=(np.int64, 0),
             slot=(np.int64, 0),
@@ -62,21 +60,31 @@ class Systems(Columns):
             tags_at=(np.int64, NO_TIME),
             dirty=(np.bool_, False),
         )
+        self._place = place
         self.names = Names()
         self.tags: dict[int, Mapping[str, str]] = {}
         self.of_partition: dict[int, list[int]] = {}
 
-    def add(self, name: str, partition: int) -> int:
-        known = len(self.names)
+    def add(self, name: str, partition: int | None = None) -> int:
+        """Its number. `partition`: where it belongs, if that is known."""
         number = self.names.add(name)
-        if number == known:
-            self.extend(known + 1)
-            members = self.of_partition.setdefault(partition, [])
-            self.partition[number] = partition
-            self.slot[number] = len(members)
-            self.dirty[number] = True
-            members.append(number)
+        if partition is not None and number == self.size:
+            self._settle(number, partition)
+        self.adopt()
         return number
+
+    def adopt(self) -> None:
+        """Names that were added elsewhere get their rows."""
+        for number in range(self.size, len(self.names)):
+            self._settle(number, self._place(self.names.names[number]))
+
+    def _settle(self, number: int, partition: int) -> None:
+        self.extend(number + 1)
+        members = self.of_partition.setdefault(partition, [])
+        self.partition[number] = partition
+        self.slot[number] = len(members)
+        self.dirty[number] = True
+        members.append(number)
 
     def describe(self, number: int) -> tuple[str, Mapping[str, str]]:
         """Name and tags."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
+from tocsin.evaluator.detector.columns import Bools, Ints
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.settings import DetectorSettings
-from tocsin.evaluator.detector.tables import Bools, Ints
 from tocsin.shared import kafka
 from tocsin.shared.schemas.tally import MAX_SYSTEMS_LISTED, Tally
 from tocsin.shared.telemetry.logs import logger
