@@ -137,7 +137,8 @@ def _check_deliveries(pipeline: Pipeline, receiver: Receiver, last_state: str) -
     assert code == 0, output
 
     events = {event["id"]: event for event in pipeline.records(NOTIFICATION_EVENTS)}
-    assert len(events) > 100
+    # Not a fixed number: what comes while a process is away is judged as one batch.
+    assert len(events) > 40
     _check_order(list(events.values()))
     audit = pipeline.records(DELIVERY_AUDIT)
     routed = Counter(record["delivery_id"] for record in audit if record["kind"] == "routed")

@@ -29,6 +29,13 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 NOW = time.time_ns() // 1_000_000
 
 
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One of this file's own: its broker is killed, and the shared one holds the topics of a thousand tests."""
+    with Stack(tmp_path_factory.mktemp("detector-stack")) as own:
+        yield own
+
+
 class Detectors:
     """Processes, and what they read and write."""
 
