@@ -38,9 +38,6 @@ bench: setup  ## Measure the detector and the dispatcher beside their references
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost
 	@$(BIN)/pytest tests/acceptance $(ARGS)
 
-soak: setup  ## Run under load for a long time, with faults
-	@$(BIN)/tocsin soak $(ARGS)
-
 lock: setup  ## Pin all packages anew; ARGS=--upgrade takes the newest
 	@printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(ARGS) -o requirements/build.txt - >/dev/null
 	@$(COMPILE) $(ARGS) -o requirements/runtime.txt pyproject.toml >/dev/null
@@ -52,4 +49,4 @@ clean:  ## Stop the stack and remove .venv, its data and all caches
 	@rm -rf .venv .tocsin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint bench faults soak lock clean
+.PHONY: help setup demo test lint bench faults lock clean

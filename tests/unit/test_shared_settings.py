@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tocsin.dispatcher.settings import DispatcherSettings
+from tocsin.evaluator.activator.settings import ActivatorSettings
+from tocsin.evaluator.detector.settings import DetectorSettings
+from tocsin.ingest.settings import GatewaySettings
 from tocsin.shared import kafka
 from tocsin.shared.errors import SettingsError
 from tocsin.shared.settings import CommonSettings, KafkaSettings
@@ -111,3 +115,14 @@ def test_secret_keys_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_setting_the_kafka_client_does_not_know_is_one_clear_line() -> None:
     with pytest.raises(SettingsError, match='refuses a setting: No such configuration property: "nonsense"'):
         kafka.admin(KafkaSettings({"bootstrap.servers": "b", "nonsense": "1"}))
+
+
+def test_every_duration_of_every_service_is_written_with_its_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SHUTDOWN_GRACE", "ACTIVATOR_TICK", "DETECTOR_LINGER", "GATEWAY_DELIVERY_TIMEOUT", "SETTLE_EVERY"):
+        monkeypatch.setenv(f"TOCSIN_{name}", "7s")
+    broker = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
+    assert ActivatorSettings.load(broker).activator_tick == 7_000
+    assert DetectorSettings.load(broker).detector_linger == 7_000
+    assert GatewaySettings.load(broker).gateway_delivery_timeout == 7_000
+    assert DispatcherSettings.load(broker).settle_every == 7_000
+    assert DispatcherSettings.load(broker).shutdown_grace == 7_000
