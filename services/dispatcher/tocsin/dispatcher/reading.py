@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
@@ -33,11 +34,23 @@ def ends_of(settings: CommonSettings, partitions: Iterable[PartitionKey]) -> dic
     try:
         found = {}
         for key in partitions:
-            first, end = asker.get_watermark_offsets(TopicPartition(*key), timeout=ASK_TIMEOUT)
+            first, end = _insist(partial(asker.get_watermark_offsets, TopicPartition(*key), ASK_TIMEOUT))
             found[key] = int(first), int(end)
         return found
     finally:
         asker.close()
+
+
+def _insist(ask: Callable[[], tuple[int, int]], pause: Callable[[float], None] = time.sleep) -> tuple[int, int]:
+    """Again while the broker says that it is no leader yet: of a topic just created, or after a restart."""
+    until = time.monotonic() + ASK_TIMEOUT
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if not kafka.is_retriable(error.args[0]) or time.monotonic() > until:
+                raise
+            pause(0.1)
 
 
 def read_until(
