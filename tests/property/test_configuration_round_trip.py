@@ -118,7 +118,19 @@ def test_notifications_and_webhooks_survive_too(
             "permanent": (400, 404),
         }
     )
-    recipient = Recipient(id="r", name=name, type="system", webhook=webhook, retry=(5_000, 30_000))
+    told = Recipient(id="t", name=name + "t", type="system", email="on-call@example.com", enabled=False)
+    recipient = Recipient(
+        id="r",
+        name=name,
+        type="system",
+        webhook=webhook,
+        retry=(5_000, 30_000),
+        rate="100/m",
+        ordered="activation",
+        expire_after=86_400_000,
+        on_failing_id="t",
+        paused=True,
+    )
     notification = Notification(
         id="n",
         name=name,
@@ -128,7 +140,7 @@ def test_notifications_and_webhooks_survive_too(
         reporting_within=within,
         notify_on=("resolved",),
     )
-    state = compose(State(), [Put(sensor), Put(recipient), Put(notification)], 1, 0).state
+    state = compose(State(), [Put(sensor), Put(told), Put(recipient), Put(notification)], 1, 0).state
     findings, changed = read_back(state, dump_yaml(export_state(state)))
     assert (findings, changed) == ([], [])
 

@@ -11,7 +11,7 @@ from tocsin.console.checks import EgressPolicy
 from tocsin.console.diff import render_plan
 from tocsin.console.findings import Findings
 from tocsin.console.plan import Plan, Planner, secrets_of
-from tocsin.console.state import State, compose
+from tocsin.console.state import Put, State, compose
 from tocsin.console.yaml_export import dump_yaml, export_state, names_of
 from tocsin.console.yaml_fields import Reader
 from tocsin.console.yaml_files import read_files
@@ -322,3 +322,19 @@ def test_the_audit_says_who_and_what_and_masks_secrets(tmp_path: Path) -> None:
     assert "ciphertext" not in encoded
     assert records[0].before is not None
     assert records[0].before["webhook"]["authentication"]["secret"] == "***"
+
+
+def test_a_pause_by_hand_outlasts_an_apply_of_files_that_do_not_mention_it(tmp_path: Path) -> None:
+    editor = Editor(tmp_path)
+    editor.apply(BASE)
+    hook = editor.state.find("recipient", "Hook")
+    assert hook is not None
+    editor.state = compose(
+        editor.state, [Put(hook.model_copy(update={"paused": True, "enabled": False}))], 9, NOW
+    ).state
+    assert not editor.plan(BASE)[0].operations()
+    resumed = BASE.replace("    type: system", "    type: system\n    paused: false\n    enabled: true")
+    editor.apply(resumed)
+    hook = editor.state.find("recipient", "Hook")
+    assert isinstance(hook, Recipient)
+    assert (hook.paused, hook.enabled, hook.enabled_at) == (False, True, NOW)

@@ -191,6 +191,10 @@ def test_a_threshold_is_a_number_or_an_exact_percentage(
     assert (threshold.value_text(), threshold.is_percent) == (value, is_percent)
 
 
+def mail(field: str) -> str:
+    return f"recipients: [{{name: R, type: user, first_name: A, last_name: B, email: a@b.c, {field}}}]"
+
+
 def webhook(rest: str) -> str:
     return "recipients: [{name: R, type: system, webhook: {url: 'https://example.com', " + rest + "}}]"
 
@@ -204,10 +208,13 @@ def webhook(rest: str) -> str:
         ("recipients: [{name: R, type: distribution-list}]", "email: is required for a distribution-list"),
         ("recipients: [{name: R, type: user, first_name: A, email: a@b.c}]", "last_name: is required"),
         ("recipients: [{name: R, type: system, first_name: A, email: a@b.c}]", "first_name: a system has none"),
-        (
-            "recipients: [{name: R, type: user, first_name: A, last_name: B, email: a@b.c, rate: 10/s}]",
-            "rate: not avail",
-        ),
+        (mail("rate: fast"), "rate: 'fast' is not a rate, such as 10/s"),
+        (mail("rate: 0/s"), "is not a rate"),
+        (mail("rate: 20000/s"), "leave the rate out"),
+        (mail("ordered: sensor"), "ordered: 'sensor' is not one of activation, notification"),
+        (mail("expire_after: 5s"), "expire_after: must be from 1m to 30d"),
+        (mail("on_failing: r"), "cannot tell of its own failing"),
+        (mail("paused: 1"), "paused: must be true or false"),
         ("recipients: [{name: R, type: distribution-list, email: 'a@b.c, c@d.e'}]", "is not one email address"),
         ("recipients: [{name: R, type: distribution-list, email: 'a..b@c.de'}]", "is not one email address"),
         ("recipients: [{name: R, type: distribution-list, email: a@b.c, retry: [7s]}]", "7s is not a retry tier"),

@@ -178,6 +178,13 @@ class Planner:
             ]
             fields["group_id"] = self._resolve("group", draft.group, draft) if draft.group else None
             fields["recipient_ids"] = [self._resolve("recipient", named, draft) for named in draft.recipients]
+        elif draft.kind == "recipient":
+            told = draft.recipients
+            fields["on_failing_id"] = self._resolve("recipient", told[0], draft) if told else None
+            if isinstance(before, Recipient):
+                # An operator's pause outlasts an apply of files that say nothing about it.
+                for name in ("paused", "enabled", "enabled_at"):
+                    fields.setdefault(name, getattr(before, name))
         ciphertexts = self._encrypt(draft, before, fields["id"])
         if self._findings.all:
             return None

@@ -114,7 +114,7 @@ def compose(state: State, operations: Sequence[Operation], number: int, now_ms: 
             del records[old_key]
     for operation in operations:
         if isinstance(operation, Put):
-            record = operation.record.model_copy(update=stamp)
+            record = _enabled(state, operation.record, now_ms).model_copy(update=stamp)
             key = record_key(record.kind, record.name)
             if key in records:
                 raise ConflictError(f"the name {record.name!r} is already taken by another {record.kind}")
@@ -125,6 +125,14 @@ def compose(state: State, operations: Sequence[Operation], number: int, now_ms: 
     for entry in entries:
         _check_size(entry.after)
     return Change(number, entries, State(number, records, state.unreadable))
+
+
+def _enabled(state: State, record: Record, now_ms: int) -> Record:
+    """A recipient that is enabled again by whatever road: what disabled it before counts no more."""
+    before = state.by_id(record.id)
+    if isinstance(record, Recipient) and isinstance(before, Recipient) and record.enabled and not before.enabled:
+        return record.model_copy(update={"enabled_at": now_ms})
+    return record
 
 
 def _check_revision(record: Record | None, expected: int | None, record_id: str) -> None:
@@ -144,34 +152,37 @@ def _check_size(record: Record | None) -> None:
 
 
 def _check_references(state: State, records: Mapping[str, Record]) -> None:
-    """No change may leave a notification naming what is not there, but for one that did so before."""
+    """No change may leave a record naming what is not there, but for one that did so before."""
     already = _broken(state.records.values())
     users: dict[tuple[str, str], list[str]] = {}
     for user, kind, reference in _broken(records.values()):
         if (user, kind, reference) not in already:
             gone = state.by_id(reference)
             shown = "that does not exist" if gone is None else repr(gone.name)
-            users.setdefault((kind, shown), []).append(repr(user.name))
+            users.setdefault((kind, shown), []).append(f"{user.kind} {user.name!r}")
     if users:
-        lines = [f"{kind} {name} is used by notification {', '.join(names)}" for (kind, name), names in users.items()]
+        lines = [f"{kind} {name} is used by {', '.join(names)}" for (kind, name), names in users.items()]
         raise ConflictError(f"{'; '.join(lines)}: change what uses it first")
 
 
-def _broken(records: Iterable[Record]) -> list[tuple[Notification, str, str]]:
+def _broken(records: Iterable[Record]) -> list[tuple[Record, str, str]]:
     records = list(records)
     ids = {record.id for record in records}
     return [
         (record, kind, reference)
         for record in records
-        if isinstance(record, Notification)
         for kind, reference in references(record)
         if reference not in ids
     ]
 
 
-def references(notification: Notification) -> list[tuple[str, str]]:
-    """(kind, id) of all that a notification names."""
-    found = [("sensor", use.sensor_id) for use in notification.sensors]
-    if notification.group_id is not None:
-        found.append(("group", notification.group_id))
-    return found + [("recipient", recipient_id) for recipient_id in notification.recipient_ids]
+def references(record: Record) -> list[tuple[str, str]]:
+    """(kind, id) of all that a record names."""
+    if isinstance(record, Recipient):
+        return [] if record.on_failing_id is None else [("recipient", record.on_failing_id)]
+    if not isinstance(record, Notification):
+        return []
+    found = [("sensor", use.sensor_id) for use in record.sensors]
+    if record.group_id is not None:
+        found.append(("group", record.group_id))
+    return found + [("recipient", recipient_id) for recipient_id in record.recipient_ids]

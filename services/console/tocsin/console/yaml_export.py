@@ -11,6 +11,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 
 from tocsin.console.state import KINDS, State
 from tocsin.shared.configuration.records import (
+    DEFAULT_EXPIRE_AFTER_MS,
     DEFAULT_REPORTING_WITHIN_MS,
     BasicAuthentication,
     Group,
@@ -42,7 +43,7 @@ def document_of(record: Record, names: Mapping[str, str]) -> Document:
     elif isinstance(record, Notification):
         found |= _notification(record, names)
     elif isinstance(record, Recipient):
-        found |= _recipient(record)
+        found |= _recipient(record, names)
     return found
 
 
@@ -78,13 +79,25 @@ def _notification(notification: Notification, names: Mapping[str, str]) -> Docum
     )
 
 
-def _recipient(recipient: Recipient) -> Document:
+def _recipient(recipient: Recipient, names: Mapping[str, str]) -> Document:
     found: Document = {"type": recipient.type}
     found |= _given(first_name=recipient.first_name, last_name=recipient.last_name, email=recipient.email)
     if recipient.webhook is not None:
         found["webhook"] = _webhook(recipient.webhook)
     if recipient.retry is not None:
         found["retry"] = [format_duration(delay) for delay in recipient.retry]
+    told = recipient.on_failing_id
+    expiry = recipient.expire_after
+    found |= _given(
+        rate=recipient.rate,
+        ordered=recipient.ordered,
+        expire_after=None if expiry == DEFAULT_EXPIRE_AFTER_MS else format_duration(expiry),
+        on_failing=None if told is None else names.get(told, told),
+    )
+    if recipient.paused:
+        found["paused"] = True
+    if not recipient.enabled:
+        found["enabled"] = False
     return found
 
 

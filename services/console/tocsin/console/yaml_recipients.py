@@ -14,27 +14,31 @@ from tocsin.console.checks import (
     check_url,
     statuses,
 )
-from tocsin.console.drafts import Draft, SecretInput
+from tocsin.console.drafts import Draft, Named, SecretInput
 from tocsin.console.findings import Findings, Place
 from tocsin.console.yaml_fields import Fields, Reader, Schema
 from tocsin.console.yaml_nodes import Mapping, Node, Scalar
 from tocsin.console.yaml_records import COMMON, read_common
+from tocsin.shared.configuration.names import fold
+from tocsin.shared.configuration.rate import parse_rate
 from tocsin.shared.configuration.records import Webhook
 from tocsin.shared.times import format_duration, parse_duration
 
 TYPES = ("user", "distribution-list", "system")
 METHODS = ("POST", "PUT")
+ORDERS = ("activation", "notification")
 AUTHENTICATIONS = ("off", "basic", "signed-secret")
 MAX_HEADERS = 50
 MAX_RETRIES = 50
 MAX_BODY = 64 << 10  # the template's own, tighter bound is the dispatcher's
 MAX_SECRET = 4_096
 MIN_TIMEOUT, MAX_TIMEOUT = 1_000, 30_000
+MIN_EXPIRY, MAX_EXPIRY = 60_000, 30 * 86_400_000
 
+_FLOW = ("rate", "ordered", "expire_after", "on_failing", "paused", "enabled")
 RECIPIENT = Schema(
     "a recipient",
-    (*COMMON, "type", "first_name", "last_name", "email", "webhook", "retry"),
-    ("rate", "ordered", "on_failing", "expire_after", "enabled", "paused"),
+    (*COMMON, "type", "first_name", "last_name", "email", "webhook", "retry", *_FLOW),
 )
 WEBHOOK = Schema(
     "a webhook",
@@ -65,7 +69,14 @@ def read_recipient(node: Node, reader: Reader, rules: Rules) -> Draft | None:
     _read_person(fields, kind, values)
     _read_connection(fields, kind, values, secrets, rules)
     values["retry"] = _read_retry(fields, rules)
-    return Draft("recipient", name, fields.place, values, renamed, secrets=secrets) if name else None
+    _read_flow(fields, values)
+    told = fields.name("on_failing", required=False)
+    recipients = (Named(told, fields.place_of("on_failing"), "on_failing"),) if told else ()
+    if told and name and fold(told) == fold(name):
+        fields.problem("on_failing", "a recipient cannot tell of its own failing", "name another recipient")
+    if name is None:
+        return None
+    return Draft("recipient", name, fields.place, values, renamed, recipients=recipients, secrets=secrets)
 
 
 def _named_after_the_person(fields: Fields) -> tuple[str | None, Any, dict[str, Any]]:
@@ -106,6 +117,20 @@ def _read_connection(
         values["email"] = values["email"] and values["email"].strip()
     if webhook is not None:
         values["webhook"] = _read_webhook(webhook, fields.reader, secrets, rules)
+
+
+def _read_flow(fields: Fields, values: dict[str, Any]) -> None:
+    """How fast, in which order, until when. What is not written of `paused` and `enabled` stays as it is."""
+    if fields.has("rate"):
+        values["rate"] = fields.convert("rate", parse_rate)
+    values["ordered"] = fields.choice("ordered", ORDERS)
+    if fields.has("expire_after"):
+        values["expire_after"] = fields.duration("expire_after")
+        if values["expire_after"] is not None and not MIN_EXPIRY <= values["expire_after"] <= MAX_EXPIRY:
+            fields.problem("expire_after", "must be from 1m to 30d")
+    for name in ("paused", "enabled"):
+        if fields.has(name):
+            values[name] = fields.flag(name)
 
 
 def _read_retry(fields: Fields, rules: Rules) -> tuple[int, ...] | None:

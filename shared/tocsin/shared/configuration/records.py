@@ -8,9 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from tocsin.shared.configuration.condition import Condition, parse_condition
+from tocsin.shared.configuration.rate import Rate
 from tocsin.shared.schemas.base import Duration, Time, Wire
 
 DEFAULT_REPORTING_WITHIN_MS = 15 * 60_000
+DEFAULT_EXPIRE_AFTER_MS = 3 * 86_400_000
 
 
 def _condition(value: Any) -> Condition:
@@ -164,6 +166,13 @@ class Recipient(Record):
     email: str | None = None
     webhook: Webhook | None = None
     retry: tuple[Duration, ...] | None = None  # none: the deployment's schedule
+    rate: Rate | None = None  # at most so many; none: as fast as it takes them
+    ordered: Literal["activation", "notification"] | None = None  # one at a time of each, in order
+    expire_after: Duration = DEFAULT_EXPIRE_AFTER_MS  # the clock stops while paused or disabled
+    on_failing_id: str | None = None  # the recipient who is told when this one keeps failing
+    paused: bool = False  # its deliveries wait
+    enabled: bool = True  # False: disabled by hand; its deliveries wait
+    enabled_at: Time = 0  # a disabling by the dispatcher that is older counts no more
 
     @property
     def channel(self) -> Literal["webhook", "email"]:

@@ -185,7 +185,7 @@ def get(kind: str, name: str | None, output: str) -> None:
     warn_of_unreadable(state)
     records = state.of_kind(wanted)
     if name is not None:
-        records = [_find(state, wanted, name)]
+        records = [find_record(state, wanted, name)]
     if output == "yaml":
         click.echo(dump_yaml(sections(records, state)), nl=False)
     elif output == "json":
@@ -198,7 +198,8 @@ def get(kind: str, name: str | None, output: str) -> None:
             click.echo(line)
 
 
-def _find(state: State, kind: str, name: str) -> Record:
+def find_record(state: State, kind: str, name: str) -> Record:
+    """By name. Raises UsageError with the nearest one there is."""
     try:
         found = state.find(kind, name)
     except ValueError as error:
