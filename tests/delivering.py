@@ -63,10 +63,14 @@ def webhook_recipient(settings: CommonSettings, url: str, name: str = "Hook", **
     """A system that gets signed webhooks."""
     id_ = str(uuid.uuid4())
     if "authentication" not in webhook:
-        ring = load_key_ring(None, settings.key_file(), create=True)
-        secret = ring.encrypt(SECRET, id_, "webhook.authentication.secret")
-        webhook["authentication"] = SignedSecret(secret=secret)
+        webhook["authentication"] = signed_with(settings, id_, SECRET)
     return Recipient(id=id_, name=name, type="system", webhook=Webhook(url=url, **webhook))
+
+
+def signed_with(settings: CommonSettings, recipient_id: str, secret: str, **given: Any) -> SignedSecret:
+    """Encrypted for that recipient, with the keys of these settings."""
+    ring = load_key_ring(None, settings.key_file(), create=True)
+    return SignedSecret(secret=ring.encrypt(secret, recipient_id, "webhook.authentication.secret"), **given)
 
 
 def unsigned_recipient(url: str, name: str = "Hook", **webhook: Any) -> Recipient:

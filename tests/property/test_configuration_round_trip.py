@@ -70,7 +70,7 @@ def read_back(state: State, text: str) -> tuple[list[str], list[str]]:
         file = Path(folder) / "c.yaml"
         file.write_text(text, encoding="utf-8", newline="")
         drafts = read_files([str(file)], Reader(findings, {}), RULES)
-    plan = Planner(state, findings, lambda: KEYS, lambda: "new", prune=True).plan(drafts)
+    plan = Planner(state, findings, lambda: KEYS, lambda: "new", prune=True, now_ms=0).plan(drafts)
     return [str(finding) for finding in findings.all], [step.verb for step in plan.steps if step.verb != "unchanged"]
 
 

@@ -17,6 +17,7 @@ from tocsin.console.yaml_fields import Reader
 from tocsin.console.yaml_files import read_files
 from tocsin.console.yaml_recipients import Rules
 from tocsin.shared.configuration.records import Notification, Recipient, Sensor
+from tocsin.shared.configuration.rotation import signed_secret
 from tocsin.shared.secrets import KeyRing
 from tocsin.shared.topics import DEFAULT_RETRY_TIERS
 
@@ -53,12 +54,15 @@ class Editor:
         self.state = State()
         self.keys = keys
         self.environment = dict(ENVIRONMENT)
+        self.now = NOW
 
     def plan(self, text: str, *, prune: bool = False) -> tuple[Plan, list[str]]:
         self.file.write_text(text)
         findings = Findings()
         drafts = read_files([str(self.file)], Reader(findings, self.environment), RULES)
-        planner = Planner(self.state, findings, lambda: self.keys, lambda: f"id{next(_ids)}", prune=prune)
+        planner = Planner(
+            self.state, findings, lambda: self.keys, lambda: f"id{next(_ids)}", prune=prune, now_ms=self.now
+        )
         plan = planner.plan(drafts)
         return plan, [str(finding).replace(str(self.file), "c") for finding in sorted(findings.all)]
 
@@ -338,3 +342,37 @@ def test_a_pause_by_hand_outlasts_an_apply_of_files_that_do_not_mention_it(tmp_p
     hook = editor.state.find("recipient", "Hook")
     assert isinstance(hook, Recipient)
     assert (hook.paused, hook.enabled, hook.enabled_at) == (False, True, NOW)
+
+
+SIGNED = "authentication: {type: signed-secret, secret: {env: SECRET}}"
+
+
+def test_a_new_secret_retires_the_old_one_which_an_export_neither_shows_nor_loses(tmp_path: Path) -> None:
+    editor = Editor(tmp_path)
+    editor.apply(BASE)
+    before = secrets_of(editor.hook())["webhook.authentication.secret"]
+    editor.environment["SECRET"] = "canary-three"
+    assert editor.apply(BASE)[:2] == ["~ recipient Hook", "    webhook.authentication.secret: *** → *** (a new one)"]
+    signed = signed_secret(editor.hook())
+    assert signed is not None
+    assert [(one.secret, one.until) for one in signed.retired] == [(before, NOW + 86_400_000)]
+    exported = dump_yaml(export_state(editor.state))
+    assert "retired" not in exported
+    editor.now += 3_600_000
+    assert editor.apply(exported) == ["5 unchanged"]
+
+
+def test_scheme_header_and_keep_old_survive_an_export(tmp_path: Path) -> None:
+    editor = Editor(tmp_path)
+    for options in ("scheme: header, header: X-Token", "scheme: github", "keep_old: 3d"):
+        editor.apply(BASE.replace(SIGNED, SIGNED.replace("}}", "}, " + options + "}")))
+        exported = dump_yaml(export_state(editor.state))
+        assert options.rpartition(" ")[2] in exported
+        assert editor.apply(exported) == ["5 unchanged"]
+
+
+def test_a_secret_kept_for_another_scheme_is_refused(tmp_path: Path) -> None:
+    editor = Editor(tmp_path)
+    editor.apply(BASE)
+    _, (finding,) = editor.plan(BASE.replace("secret: {env: SECRET}", "secret: {keep: true}, scheme: ed25519"))
+    assert "the stored secret was given for the scheme standard; give one for the scheme ed25519" in finding

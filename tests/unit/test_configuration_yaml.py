@@ -255,7 +255,29 @@ def webhook(rest: str) -> str:
         (webhook("authentication: {type: signed-secret, secret: {env: GONE}}"), "environment variable GONE is not set"),
         (webhook("authentication: {type: signed-secret, secret: {env: EMPTY}}"), "variable EMPTY): must not be empty"),
         (webhook("authentication: {type: signed-secret, secret: {evn: X}}"), "no such field; did you mean 'env'?"),
-        (webhook("authentication: {type: signed-secret, scheme: github, secret: s}"), "scheme: not available yet"),
+        (webhook("authentication: {type: signed-secret, scheme: svix, secret: s}"), "scheme: 'svix' is not one of"),
+        (webhook("authentication: {type: signed-secret, scheme: header, secret: s}"), "header: is required"),
+        (webhook("authentication: {type: signed-secret, header: X, secret: s}"), "the scheme standard has a header"),
+        (webhook("authentication: {type: signed-secret, scheme: header, header: Host, secret: s}"), "header 'Host'"),
+        (webhook("authentication: {type: signed-secret, scheme: ed25519, secret: s}"), "an ed25519 secret is whsk_"),
+        (webhook("authentication: {type: signed-secret, keep_old: 8d, secret: s}"), "keep_old: must be from 0s to 7d"),
+        (
+            webhook("authentication: {type: signed-secret, scheme: github, keep_old: 1d, secret: s}"),
+            "keep_old: the scheme github has room for one secret only",
+        ),
+        (
+            webhook(
+                "authentication: {type: signed-secret, scheme: header, header: X-T, secret: s}, "
+                "headers: [{name: x-t, value: v}]"
+            ),
+            "X-T is set by the authentication",
+        ),
+        (
+            webhook(
+                "authentication: {type: basic, username: u, password: p}, headers: [{name: authorization, value: v}]"
+            ),
+            "Authorization is set by the authentication",
+        ),
         (webhook("headers: [{name: Host, value: x}]"), "webhook.headers[0].name: header 'Host'"),
         (webhook("headers: [{name: A, value: x}, {name: a, value: x}]"), "webhook.headers[1].name: header 'a'"),
         (webhook("headers: [{name: A}]"), "webhook.headers[0].value: is required"),

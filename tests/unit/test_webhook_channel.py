@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import gzip
+import hmac
 import json
 import socket
 import threading
@@ -14,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from standardwebhooks import Webhook as StandardWebhook
 
-from delivering import ScriptedServer, delivery_for, says, unsigned_recipient, webhook_recipient
+from delivering import ScriptedServer, delivery_for, says, signed_with, unsigned_recipient, webhook_recipient
 from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.vault import Vault
@@ -23,7 +26,7 @@ from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
-from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, Webhook
+from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, RetiredSecret, Webhook
 from tocsin.shared.secrets import load_key_ring
 
 Say = Callable[[int, bytes, socket.socket], None]
@@ -87,6 +90,32 @@ def test_put_basic_plain_and_sensitive_headers(tmp_path: Path) -> None:
 def delivery_id_of(request: bytes) -> str:
     assert json.loads(request.partition(b"\r\n\r\n")[2])["eventId"]
     return headers_of(request)["webhook-id"]
+
+
+def test_each_scheme_signs_what_goes_over_the_wire_and_a_retired_secret_signs_too(tmp_path: Path) -> None:
+    made, now = settings(tmp_path), SystemClock().now_ms()
+    pair = "whsk_" + base64.b64encode(b"e" * 32).decode()
+    old = signed_with(made, "r1", "old one")
+    retired = tuple(RetiredSecret(secret=old.secret, scheme="standard", until=now + left) for left in (60_000, -60_000))
+    with ScriptedServer(says("200 OK")) as server:
+        for authentication in (
+            signed_with(made, "r1", "new one", retired=retired),
+            signed_with(made, "r1", pair, scheme="ed25519"),
+            signed_with(made, "r1", "It's a Secret", scheme="github"),
+            signed_with(made, "r1", "shown as it is", scheme="header", header="X-Token"),
+        ):
+            webhook = Webhook(url=server.url, authentication=authentication)
+            assert send(made, Recipient(id="r1", name="R", type="system", webhook=webhook)) == [Accepted(200)]
+    standard, ed25519, github, plain = ((headers_of(one), one.partition(b"\r\n\r\n")[2]) for one in server.requests)
+    assert len(standard[0]["webhook-signature"].split(" ")) == 2, "new, retired; not the one whose time is over"
+    for secret in ("new one", "old one"):
+        assert StandardWebhook(base64.b64encode(secret.encode()).decode()).verify(standard[1], standard[0])
+    signed = f"{ed25519[0]['webhook-id']}.{ed25519[0]['webhook-timestamp']}.".encode() + ed25519[1]
+    signature = base64.b64decode(ed25519[0]["webhook-signature"].removeprefix("v1a,"))
+    Ed25519PrivateKey.from_private_bytes(b"e" * 32).public_key().verify(signature, signed)
+    assert github[0]["x-hub-signature-256"] == "sha256=" + hmac.digest(b"It's a Secret", github[1], "sha256").hex()
+    assert plain[0]["x-token"] == "shown as it is"
+    assert all("webhook-id" in headers for headers, _ in (github, plain))
 
 
 def test_without_keys_the_delivery_fails_with_a_reason_and_goes_once_they_are_there(tmp_path: Path) -> None:

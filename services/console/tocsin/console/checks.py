@@ -7,10 +7,18 @@ from collections.abc import Iterable
 
 from tocsin.dispatcher.core.egress import EgressPolicy, check_url
 from tocsin.dispatcher.core.headers import check_headers
-from tocsin.dispatcher.core.signing import check_secret
+from tocsin.dispatcher.core.signing import GITHUB_HEADER, check_secret
 from tocsin.dispatcher.core.templates import check_template
 
-__all__ = ["EgressPolicy", "check_email", "check_headers", "check_secret", "check_template", "check_url"]
+__all__ = [
+    "GITHUB_HEADER",
+    "EgressPolicy",
+    "check_email",
+    "check_headers",
+    "check_secret",
+    "check_template",
+    "check_url",
+]
 
 # The form HTML gives to <input type=email>, and at least one character that is not a dot around each dot.
 _EMAIL = re.compile(

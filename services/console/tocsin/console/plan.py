@@ -20,6 +20,7 @@ from tocsin.shared.configuration.records import (
     Record,
     SignedSecret,
 )
+from tocsin.shared.configuration.rotation import signed_secret, with_retired
 from tocsin.shared.secrets import KeyRing, UndecryptableError
 
 _IDENTITY = {"revision", "updated_at"}
@@ -91,13 +92,21 @@ class Planner:
     """
 
     def __init__(
-        self, state: State, findings: Findings, keys: Callable[[], KeyRing], new_id: Callable[[], str], *, prune: bool
+        self,
+        state: State,
+        findings: Findings,
+        keys: Callable[[], KeyRing],
+        new_id: Callable[[], str],
+        *,
+        prune: bool,
+        now_ms: int,
     ) -> None:
         self._state = state
         self._findings = findings
         self._keys = keys
         self._new_id = new_id
         self._prune = prune
+        self._now_ms = now_ms
         self._ids: dict[tuple[str, str], str] = {}  # (kind, folded name) → id, once this is applied
         self._shown: dict[tuple[str, str], str] = {}  # → the name as written
         self._leaving: dict[tuple[str, str], Record] = {}
@@ -189,11 +198,26 @@ class Planner:
         if self._findings.all:
             return None
         try:
-            return RECORD_TYPES[draft.kind].model_validate(_with_secrets(fields, ciphertexts))
+            record = RECORD_TYPES[draft.kind].model_validate(_with_secrets(fields, ciphertexts))
         except ValidationError as error:
             for one in error.errors(include_url=False, include_input=False):
                 self._findings.add(draft.place, ".".join(str(part) for part in one["loc"]), one["msg"])
             return None
+        if isinstance(record, Recipient):
+            former = before if isinstance(before, Recipient) else None
+            self._check_kept(draft, former, record)
+            return with_retired(former, record, self._now_ms)
+        return record
+
+    def _check_kept(self, draft: Draft, before: Recipient | None, after: Recipient) -> None:
+        """A kept secret was checked for the scheme it was given for."""
+        old, new = signed_secret(before), signed_secret(after)
+        path = "webhook.authentication.secret"
+        given = draft.secrets.get(path)
+        if old is None or new is None or given is None or given.text is not None or old.scheme == new.scheme:
+            return
+        problem = f"the stored secret was given for the scheme {old.scheme}"
+        self._findings.add(given.place, path, problem, f"give one for the scheme {new.scheme}")
 
     def _encrypt(self, draft: Draft, before: Record | None, record_id: str) -> dict[str, Ciphertext]:
         stored = secrets_of(before)

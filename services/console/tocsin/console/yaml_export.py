@@ -12,6 +12,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 from tocsin.console.state import KINDS, State
 from tocsin.shared.configuration.records import (
     DEFAULT_EXPIRE_AFTER_MS,
+    DEFAULT_KEEP_OLD_MS,
     DEFAULT_REPORTING_WITHIN_MS,
     BasicAuthentication,
     Group,
@@ -109,7 +110,7 @@ def _webhook(webhook: Webhook) -> Document:
         case BasicAuthentication() as basic:
             found["authentication"] = {"type": basic.type, "username": basic.username, "password": KEEP}
         case SignedSecret() as signed:
-            found["authentication"] = {"type": signed.type, "secret": KEEP}
+            found["authentication"] = _signed(signed)
         case _:
             pass
     found |= _given(
@@ -124,6 +125,15 @@ def _webhook(webhook: Webhook) -> Document:
         body=webhook.body,
     )
     return found
+
+
+def _signed(signed: SignedSecret) -> Document:
+    found: Document = {"type": signed.type, "secret": KEEP}
+    return found | _given(
+        scheme=None if signed.scheme == "standard" else signed.scheme,
+        header=signed.header,
+        keep_old=None if signed.keep_old == DEFAULT_KEEP_OLD_MS else format_duration(signed.keep_old),
+    )
 
 
 def names_of(state: State) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from tocsin.console.checks import (
+    GITHUB_HEADER,
     EgressPolicy,
     check_email,
     check_headers,
@@ -21,13 +22,16 @@ from tocsin.console.yaml_nodes import Mapping, Node, Scalar
 from tocsin.console.yaml_records import COMMON, read_common
 from tocsin.shared.configuration.names import fold
 from tocsin.shared.configuration.rate import parse_rate
-from tocsin.shared.configuration.records import Webhook
+from tocsin.shared.configuration.records import Scheme, Webhook
+from tocsin.shared.configuration.rotation import SIDE_BY_SIDE
 from tocsin.shared.times import format_duration, parse_duration
 
 TYPES = ("user", "distribution-list", "system")
 METHODS = ("POST", "PUT")
 ORDERS = ("activation", "notification")
 AUTHENTICATIONS = ("off", "basic", "signed-secret")
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+MAX_KEEP_OLD = 7 * 86_400_000
 MAX_HEADERS = 50
 MAX_RETRIES = 50
 MAX_BODY = 64 << 10  # the template's own, tighter bound is the dispatcher's
@@ -44,7 +48,11 @@ WEBHOOK = Schema(
     "a webhook",
     ("url", "method", "authentication", "headers", "body", "content_type", "timeout", "permanent"),
 )
-AUTHENTICATION = Schema("authentication", ("type", "username", "password", "secret"), ("scheme", "header", "keep_old"))
+AUTHENTICATION = Schema("authentication", ("type", "username", "password", "secret", "scheme", "header", "keep_old"))
+_OF_AUTHENTICATION = {
+    "basic": ("username", "password"),
+    "signed-secret": ("secret", "scheme", "header", "keep_old"),
+}
 HEADER = Schema("a header", ("name", "value", "sensitive"))
 REFERENCE = Schema("text, {env: NAME} or {keep: true}", ("env", "keep"))
 
@@ -161,6 +169,7 @@ def _read_webhook(node: Node, reader: Reader, secrets: dict[str, SecretInput], r
     values["method"] = fields.choice("method", METHODS) or "POST"
     values["authentication"] = _read_authentication(fields, secrets)
     values["headers"] = _read_headers(fields, secrets)
+    _check_taken(fields, values)
     values["content_type"] = _content_type(fields, values)
     if fields.has("body"):
         values["body"] = fields.text("body", longest=MAX_BODY)
@@ -203,8 +212,8 @@ def _read_authentication(webhook: Fields, secrets: dict[str, SecretInput]) -> di
         return {"type": "off"}
     fields = Fields(node, AUTHENTICATION, webhook.reader, "webhook.authentication")
     kind = fields.choice("type", AUTHENTICATIONS, required=fields.valid)
-    wanted = {"basic": ("username", "password"), "signed-secret": ("secret",)}.get(kind or "", ())
-    for name in ("username", "password", "secret"):
+    wanted = _OF_AUTHENTICATION.get(kind or "", ())
+    for name in ("username", "password", "secret", "scheme", "header", "keep_old"):
         if kind is not None and name not in wanted and fields.has(name):
             fields.problem(name, f"authentication {kind} has none", "leave it out, or change the type")
     values: dict[str, Any] = {"type": kind}
@@ -214,10 +223,40 @@ def _read_authentication(webhook: Fields, secrets: dict[str, SecretInput]) -> di
             fields.problem("username", "must not contain a colon (RFC 7617)")
         _read_secret(fields, "password", secrets)
     elif kind == "signed-secret":
+        values |= _read_scheme(fields)
         secret = _read_secret(fields, "secret", secrets)
-        if secret is not None and secret.text is not None:
-            _report(fields, "secret", check_secret(secret.text))
+        if secret is not None and secret.text is not None and values["scheme"] is not None:
+            _report(fields, "secret", check_secret(secret.text, values["scheme"]))
     return values
+
+
+def _read_scheme(fields: Fields) -> dict[str, Any]:
+    scheme = (fields.choice("scheme", SCHEMES) if fields.has("scheme") else None) or "standard"
+    values: dict[str, Any] = {"scheme": scheme}
+    if scheme == "header":
+        values["header"] = fields.text("header", required=True, longest=300)
+        _report(fields, "header", check_headers([(values["header"], None)]) if values["header"] else [])
+    elif fields.has("header"):
+        fields.problem("header", f"the scheme {scheme} has a header of its own", "leave it out, or set scheme: header")
+    if not fields.has("keep_old"):
+        return values
+    if scheme not in SIDE_BY_SIDE:
+        fields.problem("keep_old", f"the scheme {scheme} has room for one secret only", "leave it out")
+        return values
+    keep = fields.duration("keep_old")
+    if keep is not None and keep > MAX_KEEP_OLD:
+        fields.problem("keep_old", "must be from 0s to 7d")
+    return values if keep is None else {**values, "keep_old": keep}
+
+
+def _check_taken(fields: Fields, values: dict[str, Any]) -> None:
+    """A header that the authentication sets is not set a second time."""
+    authentication = values["authentication"]
+    taken = {"basic": "Authorization", "signed-secret": authentication.get("header")}.get(authentication["type"])
+    if authentication.get("scheme") == "github":
+        taken = GITHUB_HEADER
+    if taken and any(header["name"].lower() == taken.lower() for header in values["headers"]):
+        fields.problem("headers", f"{taken[:64]} is set by the authentication", "remove the header")
 
 
 def _read_secret(fields: Fields, name: str, secrets: dict[str, SecretInput]) -> SecretInput | None:

@@ -121,11 +121,27 @@ class BasicAuthentication(Wire):
     password: Ciphertext
 
 
+Scheme = Literal["standard", "github", "header", "ed25519"]
+DEFAULT_KEEP_OLD_MS = 24 * 3_600_000
+
+
+class RetiredSecret(Wire):
+    """A signing secret that was replaced, and goes on signing beside the new one for a while."""
+
+    secret: Ciphertext  # bound to the same field as the one in use
+    scheme: Scheme
+    until: Time
+
+
 class SignedSecret(Wire):
     """A signature made from the secret goes into the headers. Source: Standard Webhooks 1.0.0."""
 
     type: Literal["signed-secret"] = "signed-secret"
     secret: Ciphertext
+    scheme: Scheme = "standard"
+    header: str | None = None  # of the scheme `header`: where the secret itself goes
+    keep_old: Duration = DEFAULT_KEEP_OLD_MS  # how long a replaced secret goes on signing
+    retired: tuple[RetiredSecret, ...] = ()  # newest first
 
 
 Authentication = Annotated[AuthenticationOff | BasicAuthentication | SignedSecret, Field(discriminator="type")]

@@ -20,6 +20,7 @@ _COMMANDS = {
     "export": ("tocsin.console.cli.configuration:export", "Print the configuration as YAML."),
     "get": ("tocsin.console.cli.configuration:get", "Show records of the configuration."),
     "recipients": ("tocsin.console.cli.recipients:recipients", "Pause, resume, disable and enable recipients."),
+    "secrets": ("tocsin.console.cli.secrets:secrets", "Make signing secrets; show the public key of one."),
     "run": ("tocsin.console.cli.run:run", "Run a service: gateway, detector, activator, router, dispatcher."),
     "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),
     "replay": ("tocsin.ingest.replay:replay", "Play recorded readings as if they happened now."),

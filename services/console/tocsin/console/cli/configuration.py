@@ -125,8 +125,9 @@ def _builder(
     def build(state: State) -> Plan:
         findings = Findings()
         findings.all = list(already)
+        now_ms = SystemClock().now_ms()
         planner = Planner(
-            state, findings, lambda: key_ring(settings), lambda: new_id(SystemClock().now_ms()), prune=prune
+            state, findings, lambda: key_ring(settings), lambda: new_id(now_ms), prune=prune, now_ms=now_ms
         )
         plan = planner.plan(drafts)
         findings.refuse()

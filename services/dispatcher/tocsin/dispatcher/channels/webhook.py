@@ -17,7 +17,7 @@ from tocsin.dispatcher.core.egress import EgressPolicy, check_url
 from tocsin.dispatcher.core.headers import check_headers
 from tocsin.dispatcher.core.outcomes import Outcome, Unavailable, Unknown, classify_status, excerpt_of
 from tocsin.dispatcher.core.retries import parse_retry_after
-from tocsin.dispatcher.core.signing import signature_headers, signing_key
+from tocsin.dispatcher.core.signing import Signer, SigningSecret
 from tocsin.dispatcher.core.templates import render
 from tocsin.dispatcher.core.variables import DEFAULT_BODY, Values
 from tocsin.shared.clock import Clock
@@ -56,7 +56,7 @@ class _Prepared:
     method: str
     url: yarl.URL
     headers: dict[str, str]
-    keys: tuple[bytes, ...]
+    signer: Signer
     timeout: aiohttp.ClientTimeout
     permanent: tuple[int, ...]
 
@@ -89,10 +89,7 @@ class WebhookChannel:
             return Unavailable(error.reason, detail=str(error))
         body = parcel.rendered.text.encode()
         headers = {**prepared.headers, "Content-Type": parcel.rendered.content_type}
-        if prepared.keys:
-            headers |= signature_headers(prepared.keys, parcel.delivery.id, self._clock.now_ms() // 1000, body)
-        else:
-            headers["webhook-id"] = parcel.delivery.id
+        headers |= prepared.signer.headers(parcel.delivery.id, self._clock.now_ms(), body)
         try:
             return await self._exchange(prepared, headers, body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -159,7 +156,7 @@ class WebhookChannel:
             headers = {name: text for name, text in headers.items() if name.lower() != spec.name.lower()}
             if spec.name.lower() != "content-type":
                 headers[spec.name] = value
-        keys: tuple[bytes, ...] = ()
+        signer = Signer(())
         match webhook.authentication:
             case AuthenticationOff():
                 pass
@@ -168,7 +165,7 @@ class WebhookChannel:
                 pair = base64.b64encode(f"{basic.username}:{password}".encode()).decode()
                 headers["Authorization"] = f"Basic {pair}"
             case SignedSecret() as signed:
-                keys = (signing_key(self._vault.open(signed.secret, recipient.id, "webhook.authentication.secret")),)
+                signer = self._open_signer(recipient.id, signed)
             case _:
                 assert_never(webhook.authentication)
         total = min(max(webhook.timeout / 1000, MIN_TIMEOUT), MAX_TIMEOUT)
@@ -177,10 +174,21 @@ class WebhookChannel:
             webhook.method,
             yarl.URL(webhook.url),
             headers,
-            keys,
+            signer,
             aiohttp.ClientTimeout(total=total, connect=min(CONNECT_TIMEOUT, total), ceil_threshold=MAX_TIMEOUT + 1),
             webhook.permanent,
         )
+
+    def _open_signer(self, recipient_id: str, signed: SignedSecret) -> Signer:
+        path = "webhook.authentication.secret"
+        found = [SigningSecret(self._vault.open(signed.secret, recipient_id, path), signed.scheme)]
+        now_ms = self._clock.now_ms()
+        found += [
+            SigningSecret(self._vault.open(old.secret, recipient_id, path), old.scheme, old.until)
+            for old in signed.retired
+            if old.until > now_ms
+        ]
+        return Signer(found, signed.header)
 
 
 def _webhook(recipient: Recipient) -> Webhook:
