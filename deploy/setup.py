@@ -66,8 +66,9 @@ def set_up() -> None:
     UNFINISHED.touch()
     STAMP.unlink(missing_ok=True)
     install_packages()
-    java = find_or_install_java()
-    jars = fetch_jars()
+    with compiling():  # beside the downloads, which leave a processor idle
+        java = find_or_install_java()
+        jars = fetch_jars()
     STAMP.write_text(json.dumps({"inputs": fingerprint(), "java": java, "jars": jars}, indent=2) + "\n")
     UNFINISHED.unlink()
 
@@ -131,6 +132,22 @@ def install_packages() -> None:
         run([*uv_install(), "--require-hashes", "-r", dev])
     with step("Tocsin itself, editable"):
         run([*uv_install(), "--no-deps", "--no-build-isolation", "-e", ROOT])
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Bytecode of all packages and of our own, written once: every process of the demo starts in half the time.
+
+    Python does it by itself, one import at a time, but not where PYTHONDONTWRITEBYTECODE is set.
+    """
+    command = [PYTHON, "-m", "compileall", "-q", "-q", VENV / "lib", "shared", "services", "deploy"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            raise
+        process.wait()  # a file of some package that does not compile is no fault of ours, and harmless
 
 
 def find_or_install_java() -> str:
