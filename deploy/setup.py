@@ -140,7 +140,7 @@ def compiling() -> Iterator[None]:
 
     Python does it by itself, one import at a time, but not where PYTHONDONTWRITEBYTECODE is set.
     """
-    command = [PYTHON, "-m", "compileall", "-q", "-q", VENV / "lib", "shared", "services", "deploy"]
+    command: Command = [PYTHON, "-m", "compileall", "-q", "-q", VENV / "lib", "shared", "services", "deploy"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT) as process:
         try:
             yield

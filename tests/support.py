@@ -6,11 +6,14 @@ import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from confluent_kafka import Message, Producer, TopicPartition
 
+from tocsin.deploy.stack.ports import wait_until
 from tocsin.shared import kafka
 from tocsin.shared.configuration.codec import change_headers, encode_record
 from tocsin.shared.configuration.records import Record
@@ -98,3 +101,16 @@ def eventually(check: Callable[[], Any], within: float = 30.0, every: float = 0.
             return answer
         assert time.monotonic() < until, f"not within {within} s; last answer: {answer!r}"
         time.sleep(every)
+
+
+def becomes_true(condition: Callable[[], bool], within: float = 20.0) -> bool:
+    """Whether it comes true in so many seconds."""
+    return wait_until(condition, timedelta(seconds=within))
+
+
+def is_running(pid: int) -> bool:
+    """A process that only waits to be collected is not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -8,8 +8,7 @@ import signal
 import smtplib
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,8 +18,11 @@ from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from support import becomes_true, is_running
 from tocsin.deploy.stack import Stack, StackError, find_running
 from tocsin.deploy.stack.cli import stack as stack_command
+from tocsin.deploy.stack.jars import kafka_jars
+from tocsin.deploy.stack.java import archive_of, find_java
 
 pytestmark = pytest.mark.kafka
 
@@ -52,22 +54,6 @@ def consume(bootstrap_servers: str, topic: str, count: int) -> list[bytes]:
         return [message.value() or b"" for message in messages]
     finally:
         consumer.close()
-
-
-def becomes_true(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_the_shared_stack_takes_a_reading_of_one_mebibyte_and_more(stack: Stack) -> None:
@@ -235,3 +221,15 @@ def test_redis_is_started_where_there_is_one(tmp_path: Path, stack: Stack, monke
         assert with_redis.redis_url is not None
         assert with_redis.redis_url.startswith("redis://127.0.0.1:")
         assert "redis" in (find_running(tmp_path / "state") or with_redis.up()).processes
+
+
+def test_a_damaged_class_archive_does_not_keep_kafka_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jars = kafka_jars()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / jars.name).symlink_to(jars)
+    monkeypatch.setenv("TOCSIN_CACHE_DIR", str(tmp_path / "cache"))
+    archive_of(find_java(), kafka_jars()).write_bytes(b"not an archive" * 1000)
+    with Stack(tmp_path / "state", with_redis=False, with_smtp=False) as local:
+        assert local.status() is not None

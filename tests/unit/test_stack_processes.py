@@ -6,34 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
+from support import becomes_true, is_running
 from tocsin.deploy.processes import ProcessError, ProcessRef, Supervisor
 
 SLEEP = ["sleep", "60"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
-
-
-def becomes_true(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_output_and_exit_code_are_kept(tmp_path: Path) -> None:
@@ -91,6 +74,7 @@ def test_what_a_child_started_goes_with_it(tmp_path: Path) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
+from support import becomes_true, is_running
 from tocsin.deploy.processes import Supervisor
 supervisor = Supervisor()
 log = Path(sys.argv[1])

@@ -22,7 +22,7 @@ STORY_SECONDS = 60.0
 QUIET_READINGS = 2
 """Readings shown before the load starts, so that one sees the value rise."""
 QUIET_SECONDS = 5.0
-RESOLVED_SECONDS = 12.0
+RESOLVED_SECONDS = 8.0
 
 _STYLES = {
     "reading": "dim",

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from tocsin.deploy.processes import GRACE, Child, Supervisor
 from tocsin.deploy.stack.errors import StackError
 from tocsin.deploy.stack.jars import Say, kafka_jars, kafka_version, read_sums
-from tocsin.deploy.stack.java import find_java
+from tocsin.deploy.stack.java import archive_flags, find_java
 from tocsin.deploy.stack.ports import HOST, answers, free_port, is_free
 
 BOOT_TIMEOUT = timedelta(seconds=60)  # 2 s as a rule; a machine under load takes its time
@@ -138,6 +138,7 @@ class Kafka:
         *,
         port: int | None = None,
         properties: Mapping[str, str] | None = None,
+        jvm_flags: Sequence[str] = (),
         say: Say = lambda _: None,
     ) -> None:
         self.folder = folder
@@ -148,6 +149,7 @@ class Kafka:
         self._supervisor = supervisor
         self._wanted_port = port
         self._extra = dict(properties or {})
+        self._jvm_flags = tuple(jvm_flags)
         self._say = say
         self._command: tuple[str | Path, ...] = ()
 
@@ -188,7 +190,9 @@ class Kafka:
         self.folder.mkdir(parents=True, exist_ok=True)
         log4j.write_text(LOG4J_PROPERTIES.format(log=self.log_path), encoding="utf-8")
         # Kafka's own shell scripts would read KAFKA_HEAP_OPTS and others; here a given environment changes nothing.
-        return (find_java(), *JVM_FLAGS, f"-Dlog4j2.configurationFile={log4j}", "-cp", class_path)
+        java = find_java()
+        flags = (*JVM_FLAGS, *(self._jvm_flags or archive_flags(java, jars)))
+        return (java, *flags, f"-Dlog4j2.configurationFile={log4j}", "-cp", class_path)
 
     def _format(self) -> None:
         data, marker_path, version = self.folder / "data", self.folder / "marker.json", kafka_version(read_sums())
