@@ -192,8 +192,7 @@ class Site:
             for write in taken.writes if isinstance(taken, Taken) else ():
                 assert write.row is not None
                 rows[partition][write.notification_id] = write.row
-                if write.event is not None:
-                    found[write.notification_id].append(write.event.event.encode())
+                found[write.notification_id] += [event.event.encode() for event in write.events if event.event]
         return dict(found)
 
 

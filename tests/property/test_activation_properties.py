@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tocsin.evaluator.core.activation import Place
 from tocsin.evaluator.core.activation_partition import TICK_KEY, Record, Taken, take
-from tocsin.evaluator.core.activation_row import Pending, Row, State, decode_row, encode_row
+from tocsin.evaluator.core.activation_row import Pending, Row, decode_row, encode_row
+from tocsin.evaluator.core.lifecycle import State
 from tocsin.evaluator.core.notification import Rulebook, reached
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Notification, Sensor, SensorUse, Settings, ThresholdSpec
@@ -115,8 +116,8 @@ class Reader:
                 del self.rows[write.notification_id]
             else:
                 self.rows[write.notification_id] = write.row
-            if write.event is not None and send:
-                self.send(write.notification_id, write.event)
+            for event in write.events if send else ():
+                self.send(write.notification_id, event)
 
     def send(self, notification: str, event: Pending) -> None:
         self.events.append((notification, event))

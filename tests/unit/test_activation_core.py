@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from tocsin.evaluator.core.activation import FORGET_AFTER_MS, Place, Reason, Step, forget_sent, step
-from tocsin.evaluator.core.activation_row import Row, State, decode_row, encode_row
+from tocsin.evaluator.core.activation_row import Row, decode_row, encode_row
+from tocsin.evaluator.core.lifecycle import State
 from tocsin.evaluator.core.notification import Rulebook, reached
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Notification, Sensor, SensorUse, Settings, ThresholdSpec
@@ -90,8 +91,8 @@ class Log:
 
 
 def event_of(result: Step) -> NotificationEvent:
-    assert result.event is not None
-    return NotificationEvent.decode(result.event.event.encode())
+    (pending,) = result.events
+    return NotificationEvent.decode(pending.event.encode())
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,8 @@ def test_the_activation_record_keeps_the_systems_of_the_activation_when_it_ends(
     log = Log(book())
     opened = log.tally(2, 8)
     ended = log.tally(0, 8)
-    assert opened.event is not None
-    assert ended.event is not None
-    first = Activation.decode(opened.event.activation.encode())
-    last = Activation.decode(ended.event.activation.encode())
+    first = Activation.decode(opened.events[0].activation.encode())
+    last = Activation.decode(ended.events[0].activation.encode())
     assert (first.state, first.ended_at, first.matched) == ("active", None, 2)
     assert (last.state, last.ended_at, last.matched) == ("resolved", T0 + 2_000, 0)
     assert first.systems_at_activation == last.systems_at_activation == ("p0-000", "p0-001")
@@ -203,7 +202,7 @@ def test_an_edit_dismisses_with_the_old_texts_and_opens_again_only_after_the_thr
     assert dismissed.configuration_change == 2
     assert log.tally(2, 8).reason is Reason.UNCHANGED
     assert log.known.state is State.DISMISSED
-    assert log.tally(0, 8).event is None
+    assert log.tally(0, 8).events == ()
     again = event_of(log.tally(2, 8))
     assert (again.kind, again.ordinal, again.notification.name) == ("activated", 3, "Slower")
     assert again.activation_id != opened.activation_id
@@ -215,7 +214,7 @@ def test_a_new_revision_is_judged_only_when_every_partition_has_counted_under_it
     log.tally(0, 9, partition=1)
     log.book = book(change=2, threshold="2")
     assert log.tally(5, 9).reason is Reason.COUNTING
-    assert log.tick().event is None
+    assert log.tick().events == ()
     assert log.tally(0, 9, partition=1).reason is Reason.ACTIVATED
 
 
@@ -253,7 +252,7 @@ def test_a_new_name_is_no_edit_and_shows_in_the_next_event() -> None:
     log = Log(book())
     log.tally(2, 8)
     log.book = book(change=2, name="Renamed")
-    assert log.tick().event is None
+    assert log.tick().events == ()
     assert event_of(log.tally(0, 8)).notification.name == "Renamed"
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tocsin.evaluator.activator.faust_shell import AckedTable
 from tocsin.evaluator.activator.rows import Rows
-from tocsin.evaluator.core.activation_row import Pending, Row, State, encode_row
+from tocsin.evaluator.core.activation_row import Pending, Row, encode_row
+from tocsin.evaluator.core.lifecycle import State
 
 
 def pending(ordinal: int, activation: str = "a") -> Pending:

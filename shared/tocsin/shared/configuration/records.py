@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from tocsin.shared.configuration.condition import Condition, parse_condition
 from tocsin.shared.configuration.rate import Rate
+from tocsin.shared.configuration.schedules import Week, week_field
 from tocsin.shared.schemas.base import Duration, Time, Wire
 
 DEFAULT_REPORTING_WITHIN_MS = 15 * 60_000
+DEFAULT_FORGET_AFTER_MS = 30 * 86_400_000
 DEFAULT_EXPIRE_AFTER_MS = 3 * 86_400_000
 
 
@@ -28,6 +30,14 @@ ConditionText = Annotated[
     BeforeValidator(_condition),
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["> 90", "between 10 and 20"]}),
+]
+
+
+WeekSlots = Annotated[
+    Week,
+    BeforeValidator(week_field),
+    PlainSerializer(Week.as_ranges, return_type=dict[str, list[str]]),
+    WithJsonSchema({"type": "object", "examples": [{"mon": ["08:00-18:00"]}]}),
 ]
 
 
@@ -104,7 +114,48 @@ class Notification(Record):
     threshold: ThresholdSpec
     recipient_ids: tuple[str, ...]
     reporting_within: Duration = DEFAULT_REPORTING_WITHIN_MS
+    forget_after: Duration = DEFAULT_FORGET_AFTER_MS  # a system not heard for this long leaves both counts
+    for_: Duration = Field(default=0, alias="for")  # the threshold must stay reached this long
+    remind_every: Duration = 0  # 0: never
+    cooldown: Duration = 0  # after a resolution nothing new is announced for this long
+    schedule_id: str | None = None  # of a schedule, or the name of a preset; none: at any time
     notify_on: tuple[Literal["activated", "reminder", "resolved", "dismissed"], ...] = ("activated", "resolved")
+
+
+class Schedule(Record):
+    """When people may be told of what a notification that names it finds."""
+
+    kind: ClassVar[str] = "schedule"
+    time_zone: str  # IANA
+    slots: WeekSlots
+
+
+class Matcher(Wire):
+    """One condition on a notification: its own name, that of one of its sensors, or of its group."""
+
+    field: Literal["notification", "sensor", "group"]
+    pattern: str  # * ? [abc]; case does not count
+    negated: bool = False
+
+
+class Silence(Record):
+    """Of notifications that all matchers fit, nothing is sent from its start until its end."""
+
+    kind: ClassVar[str] = "silence"
+    matchers: tuple[Matcher, ...]
+    starts_at: Time
+    until: Time  # from this instant on it is over
+    comment: str = ""
+    created_by: str = ""
+
+
+class Dismissal(Record):
+    """Somebody has ended this activation. Its name is the activation's id."""
+
+    kind: ClassVar[str] = "dismissal"
+    activation_id: str
+    dismissed_by: str = ""
+    comment: str = ""
 
 
 class AuthenticationOff(Wire):
@@ -202,7 +253,7 @@ class Settings(Record):
     tenant_id: str
 
 
-AnyRecord = Sensor | Group | Notification | Recipient | Settings
+AnyRecord = Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Settings
 RECORD_TYPES: dict[str, type[Record]] = {
-    model.kind: model for model in (Sensor, Group, Notification, Recipient, Settings)
+    model.kind: model for model in (Sensor, Group, Schedule, Notification, Recipient, Silence, Dismissal, Settings)
 }

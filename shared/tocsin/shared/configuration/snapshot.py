@@ -7,7 +7,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tocsin.shared.configuration.records import Group, Notification, Recipient, Record, Sensor, Settings
+from tocsin.shared.configuration.records import (
+    Dismissal,
+    Group,
+    Notification,
+    Recipient,
+    Record,
+    Schedule,
+    Sensor,
+    Settings,
+    Silence,
+)
 from tocsin.shared.schemas.base import Ref
 
 
@@ -20,6 +30,9 @@ class Configuration:
     groups: Mapping[str, Group] = field(default_factory=dict)
     notifications: Mapping[str, Notification] = field(default_factory=dict)
     recipients: Mapping[str, Recipient] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    silences: Mapping[str, Silence] = field(default_factory=dict)
+    dismissals: Mapping[str, Dismissal] = field(default_factory=dict)  # by activation
     settings: Settings | None = None
 
     @property
@@ -40,6 +53,7 @@ class Configuration:
         kinds: dict[type[Record], dict[str, Record]] = {}
         for record in records.values():
             kinds.setdefault(type(record), {})[record.id] = record
+        dismissals = [one for one in kinds.get(Dismissal, {}).values() if isinstance(one, Dismissal)]
         settings = next(iter(kinds.get(Settings, {}).values()), None)
         return cls(
             change=change,
@@ -47,6 +61,9 @@ class Configuration:
             groups=kinds.get(Group, {}),  # type: ignore[arg-type]
             notifications=kinds.get(Notification, {}),  # type: ignore[arg-type]
             recipients=kinds.get(Recipient, {}),  # type: ignore[arg-type]
+            schedules=kinds.get(Schedule, {}),  # type: ignore[arg-type]
+            silences=kinds.get(Silence, {}),  # type: ignore[arg-type]
+            dismissals={dismissal.activation_id: dismissal for dismissal in dismissals},
             settings=settings if isinstance(settings, Settings) else None,
         )
 
@@ -59,6 +76,10 @@ def _digest(value: object) -> str:
 def sensor_revision(sensor: Sensor) -> str:
     """A hash of the rule, not of the name or description: a new one means that the sensor starts over."""
     return _digest([sensor.metric, str(sensor.trigger), str(sensor.clear) if sensor.clear else None, sensor.for_])
+
+
+_OPTIONS = ("for_", "remind_every", "cooldown", "schedule_id", "forget_after")
+"""Options that are part of a notification's rule. Not `notify_on`: it says only who is told, as recipients do."""
 
 
 def notification_revision(notification: Notification, configuration: Configuration) -> str | None:
@@ -79,4 +100,11 @@ def notification_revision(notification: Notification, configuration: Configurati
             return None
         group = [list(found.systems), dict(found.tags)]
     threshold = [notification.threshold.value_text(), notification.threshold.is_percent]
-    return _digest([uses, group, threshold, notification.reporting_within])
+    rule: list[object] = [uses, group, threshold, notification.reporting_within]
+    # Only what differs from the default, so that a field that a new version adds dismisses nothing.
+    options = {
+        name: getattr(notification, name)
+        for name in _OPTIONS
+        if getattr(notification, name) != Notification.model_fields[name].default
+    }
+    return _digest([*rule, options] if options else rule)

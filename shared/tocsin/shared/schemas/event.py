@@ -9,6 +9,9 @@ from tocsin.shared.schemas.base import Ref, Time, Wire
 EventKind = Literal["activated", "reminder", "resolved", "dismissed"]
 
 
+DismissedBecause = Literal["by-hand", "edited", "deleted"]
+
+
 class Threshold(Wire):
     """When a notification is reached."""
 
@@ -35,7 +38,7 @@ class NotificationEvent(Wire):
     tenant_id: str
     activation_id: str
     activated_at: Time
-    time: Time  # of this event
+    time: Time  # of this event: later than what it tells of when nothing might be sent meanwhile
     notification: Ref
     description: str = ""
     sensors: tuple[Ref, ...]
@@ -47,5 +50,10 @@ class NotificationEvent(Wire):
     systems: tuple[str, ...] = ()  # up to 100 of the matched ones
     systems_total: int = 0
     systems_truncated: bool = False
+    reminder: int | None = None  # of a reminder: activation + so many times remind_every; dropped ones count
+    ended_at: Time | None = None  # of resolved and dismissed: when it ended
+    dismissed_because: DismissedBecause | None = None
+    dismissed_by: str | None = None  # by hand: who
+    comment: str | None = None  # of who dismissed it
     urls: EventUrls
     configuration_change: int = 0  # the router waits until it has seen at least this change

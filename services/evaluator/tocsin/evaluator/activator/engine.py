@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from tocsin.evaluator.activator.offsets import Offsets, Position, Seen
@@ -84,11 +85,12 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
-    """A record that is judged and not yet acknowledged."""
+    """A record that is judged and not yet acknowledged. `more`: it is judged again after this."""
 
     delivered: Delivered
     written: list[Acknowledged]
     events: list[tuple[str, Pending]]
+    more: bool
 
 
 class Engine:
@@ -125,25 +127,34 @@ class Engine:
             await self._bus.settle(delivered, commit=False)
             return
         record = delivered.record
-        partition = record.place.partition
-        while len(self._window) >= MAX_WINDOW or self._rows.unsent(record.key, partition) >= MAX_OUTBOX:
-            self._flushed.clear()
-            await self._flushed.wait()
-        self._check()
+        more = True
+        while more:
+            unsent = partial(self._rows.unsent, record.key, record.place.partition)
+            while len(self._window) >= MAX_WINDOW or unsent() >= MAX_OUTBOX:
+                self._flushed.clear()
+                await self._flushed.wait()
+            self._check()
+            more = self._judge(delivered)
+
+    def _judge(self, delivered: Delivered) -> bool:
+        """Whether the record has to be judged again, because not all of it could go out at once."""
+        record = delivered.record
         taken = self._rows.take(record, self._book())
         written: list[Acknowledged] = []
-        events = []
+        events: list[tuple[str, Pending]] = []
+        more = False
         if isinstance(taken, Refused):
             _log_refused(record, taken)
         else:
             metrics.TALLIES_TAKEN.labels(taken.outcome).inc()
+            more = taken.more
             for write in taken.writes:
                 row = None if write.row is None else encode_row(write.row)
                 written += self._bus.write(write.notification_id.encode(), row)
-                if write.event is not None:
-                    events.append((write.notification_id, write.event))
-        self._window.append(_Taken(delivered, written, events))
+                events += [(write.notification_id, event) for event in write.events]
+        self._window.append(_Taken(delivered, written, events, more))
         self._filled.set()
+        return more
 
     async def flush(self) -> None:
         """For ever: acknowledge what has been taken, together and in order."""
@@ -154,7 +165,8 @@ class Engine:
             await asyncio.gather(*(future for taken in window for future in taken.written))
             await self._publish([event for taken in window for event in taken.events])
             for taken in window:
-                await self._bus.settle(taken.delivered, commit=True)
+                if not taken.more:
+                    await self._bus.settle(taken.delivered, commit=True)
             self._flushed.set()
 
     async def _is_next(self, delivered: Delivered) -> bool:
@@ -181,15 +193,16 @@ class Engine:
         for notification_id, event in events:
             key = event.activation_id.encode()
             acknowledged.append(await self._bus.send(ACTIVATIONS, key, event.activation.encode(), _JSON))
-            key = notification_id.encode()
-            acknowledged.append(
-                await self._bus.send(NOTIFICATION_EVENTS, key, event.event.encode(), event_headers(event))
-            )
+            if event.event:
+                key = notification_id.encode()
+                acknowledged.append(
+                    await self._bus.send(NOTIFICATION_EVENTS, key, event.event.encode(), event_headers(event))
+                )
         await asyncio.gather(*acknowledged)
         self._rows.sent(events)
         for notification_id, event in events:
             log.info(
-                "notification " + event.kind,
+                f"notification {event.kind}" if event.event else f"activation {event.kind}, nobody told",
                 notification_id=notification_id,
                 activation_id=event.activation_id,
                 event_id=event.id,

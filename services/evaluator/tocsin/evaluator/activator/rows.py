@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tocsin.evaluator.core.activation_partition import Record, Refused, Taken, Write, take
-from tocsin.evaluator.core.activation_row import Pending, Row, State, decode_row
+from tocsin.evaluator.core.activation_partition import TICK_KEY, Record, Refused, Taken, Write, take
+from tocsin.evaluator.core.activation_row import Pending, Row, decode_row
+from tocsin.evaluator.core.lifecycle import State
 from tocsin.evaluator.core.notification import Rulebook
 from tocsin.shared.errors import CodecError
 from tocsin.shared.partitioning import partition_for
@@ -16,17 +17,17 @@ log = logger(__name__)
 
 
 class Rows:
-    """Rows by partition, and how far each notification's events are known to be on their topics."""
+    """Rows by partition, and how far what each notification has put out is known to be on its topics."""
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions  # of the topic, not only those owned
         self._rows: dict[int, dict[str, Row]] = {}
         self._active: set[str] = set()
         self._sent: dict[str, int] = {}
-        self._last: dict[str, str] = {}  # the id of the event of that ordinal
+        self._last: dict[str, str] = {}  # the id of what has that place
 
     def restore(self, table: Mapping[bytes, bytes], owned: Iterable[int]) -> list[tuple[str, Pending]]:
-        """Begin anew from what the changelog has. Returns every event not known to be out, in order."""
+        """Begin anew from what the changelog has. Returns all that is not known to be out, in order."""
         self._rows = {partition: {} for partition in owned}
         for key, value in table.items():
             rows = self._rows.get(partition_for(key, self.partitions))
@@ -36,7 +37,7 @@ class Rows:
         rows_of_all = [row for rows in self._rows.values() for row in rows.values()]
         self._active = {row.notification_id for row in rows_of_all if row.state is State.ACTIVE}
         metrics.ACTIVATIONS_OPEN.set(len(self._active))
-        # Ordinals may have begun anew elsewhere; ids never come twice.
+        # Places may have begun anew elsewhere; ids never come twice.
         known = {event.id for row in rows_of_all for event in row.outbox} & set(self._last.values())
         self._last = {name: event for name, event in self._last.items() if event in known}
         self._sent = {name: self._sent[name] for name in self._last}
@@ -44,7 +45,7 @@ class Rows:
             (row.notification_id, event)
             for row in rows_of_all
             for event in row.outbox
-            if event.ordinal > self._sent.get(row.notification_id, 0)
+            if event.place > self._sent.get(row.notification_id, 0)
         ]
 
     def take(self, record: Record, book: Rulebook) -> Taken | Refused:
@@ -57,16 +58,24 @@ class Rows:
         return taken
 
     def unsent(self, key: bytes | None, partition: int) -> int:
-        """How many events of the notification of this key are not known to be out."""
-        row = self._rows.get(partition, {}).get(key.decode(errors="replace")) if key else None
-        return sum(event.ordinal > self._sent.get(row.notification_id, 0) for event in row.outbox) if row else 0
+        """How much of what the notification of this key has put out is not known to be out; of a tick: at most."""
+        rows = self._rows.get(partition, {})
+        if key == TICK_KEY:
+            return max((self._unsent(row) for row in rows.values() if row.outbox), default=0)
+        row = rows.get(key.decode(errors="replace")) if key else None
+        return self._unsent(row) if row is not None else 0
+
+    def _unsent(self, row: Row) -> int:
+        sent = self._sent.get(row.notification_id, 0)
+        return sum(event.place > sent for event in row.outbox)
 
     def sent(self, events: Iterable[tuple[str, Pending]]) -> None:
-        """These events of these notifications are acknowledged."""
+        """These of these notifications are acknowledged."""
         for notification_id, event in events:
-            if event.ordinal > self._sent.get(notification_id, 0):
-                self._sent[notification_id], self._last[notification_id] = event.ordinal, event.id
-            metrics.EVENTS_PUBLISHED.labels(event.kind).inc()
+            if event.place > self._sent.get(notification_id, 0):
+                self._sent[notification_id], self._last[notification_id] = event.place, event.id
+            if event.event:
+                metrics.EVENTS_PUBLISHED.labels(event.kind).inc()
 
     def _keep(self, rows: dict[str, Row], write: Write) -> None:
         name, row = write.notification_id, write.row

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tocsin.evaluator.core.activation import Place, Reason, forget_sent, step
+from tocsin.evaluator.core.activation import Place, Step, forget_sent, step
 from tocsin.evaluator.core.activation_row import Pending, Row
 from tocsin.evaluator.core.notification import Rulebook
 from tocsin.shared.errors import CodecError
@@ -40,19 +40,20 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row to be written; none: to be removed. Its event goes out after that."""
+    """A row to be written; none: to be removed. Its events go out after that."""
 
     notification_id: str
     row: Row | None
-    event: Pending | None = None
+    events: tuple[Pending, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a record did."""
+    """What a record did. `more`: it has to be given again, once what it wrote is out."""
 
     outcome: str
     writes: tuple[Write, ...] = ()
+    more: bool = False
 
 
 def read(record: Record, partitions: int) -> Tally | Tick | Refused:
@@ -90,29 +91,30 @@ def _checked(tally: Tally, record: Record, partitions: int) -> Tally | Refused:
 def take(
     record: Record, partitions: int, rows: Mapping[str, Row], sent: Mapping[str, int], book: Rulebook
 ) -> Taken | Refused:
-    """What the record does to the rows of its partition; `sent` holds the ordinals known to be on their topics."""
+    """What the record does to the rows of its partition; `sent` holds the places known to be on their topics."""
     match read(record, partitions):
         case Refused() as refused:
             return refused
         case Tally() as tally:
-            write, reason = _advance(tally.notification_id, tally, rows, sent, (book, record.place))
-            return Taken(reason, (write,) if write else ())
+            write, taken = _advance(tally.notification_id, tally, rows, sent, (book, record.place))
+            return Taken(taken.reason, (write,) if write else (), taken.more)
         case Tick() as tick:
-            advanced = (_advance(key, tick, rows, sent, (book, record.place))[0] for key in rows)
-            return Taken("tick", tuple(write for write in advanced if write))
+            advanced = [_advance(key, tick, rows, sent, (book, record.place)) for key in rows]
+            writes = tuple(write for write, _ in advanced if write)
+            return Taken("tick", writes, any(taken.more for _, taken in advanced))
 
 
 def _advance(
     key: str, given: Tally | Tick, rows: Mapping[str, Row], sent: Mapping[str, int], at: tuple[Rulebook, Place]
-) -> tuple[Write | None, Reason]:
+) -> tuple[Write | None, Step]:
     before = rows.get(key)
     row = before and forget_sent(before, sent.get(key, 0))
     taken = step(row, given, *at)
     if taken.row is before:
-        return None, taken.reason
+        return None, taken
     if taken.row is not None and taken.row is row:
         # Only the outbox was emptied. That is a write as any other, but needs no haste: a tick does it.
         if isinstance(given, Tally):
-            return None, taken.reason
-        return Write(key, msgspec.structs.replace(row, edition=row.edition + 1)), taken.reason
-    return Write(key, taken.row, taken.event), taken.reason
+            return None, taken
+        return Write(key, msgspec.structs.replace(row, edition=row.edition + 1)), taken
+    return Write(key, taken.row, taken.events), taken
