@@ -12,6 +12,7 @@ from functools import cached_property
 
 from tocsin.shared.configuration.names import record_key
 from tocsin.shared.configuration.records import Group, Notification, Recipient, Record, Sensor, Settings
+from tocsin.shared.configuration.rotation import with_retired
 from tocsin.shared.errors import UsageError
 
 KINDS: dict[str, type[Record]] = {model.kind: model for model in (Sensor, Group, Notification, Recipient)}
@@ -114,7 +115,7 @@ def compose(state: State, operations: Sequence[Operation], number: int, now_ms: 
             del records[old_key]
     for operation in operations:
         if isinstance(operation, Put):
-            record = _enabled(state, operation.record, now_ms).model_copy(update=stamp)
+            record = _followed(state, operation.record, now_ms).model_copy(update=stamp)
             key = record_key(record.kind, record.name)
             if key in records:
                 raise ConflictError(f"the name {record.name!r} is already taken by another {record.kind}")
@@ -127,10 +128,16 @@ def compose(state: State, operations: Sequence[Operation], number: int, now_ms: 
     return Change(number, entries, State(number, records, state.unreadable))
 
 
-def _enabled(state: State, record: Record, now_ms: int) -> Record:
-    """A recipient that is enabled again by whatever road: what disabled it before counts no more."""
+def _followed(state: State, record: Record, now_ms: int) -> Record:
+    """What follows from a change of a recipient, by whatever road it comes.
+
+    Enabled again: what disabled it before counts no more. A new signing secret: the old one signs on for a while.
+    """
     before = state.by_id(record.id)
-    if isinstance(record, Recipient) and isinstance(before, Recipient) and record.enabled and not before.enabled:
+    if not isinstance(record, Recipient) or not isinstance(before, Recipient):
+        return record
+    record = with_retired(before, record, now_ms)
+    if record.enabled and not before.enabled:
         return record.model_copy(update={"enabled_at": now_ms})
     return record
 

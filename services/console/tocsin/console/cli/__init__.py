@@ -20,6 +20,7 @@ _COMMANDS = {
     "export": ("tocsin.console.cli.configuration:export", "Print the configuration as YAML."),
     "get": ("tocsin.console.cli.configuration:get", "Show records of the configuration."),
     "recipients": ("tocsin.console.cli.recipients:recipients", "Pause, resume, disable and enable recipients."),
+    "templates": ("tocsin.console.cli.templates:templates", "Ready webhooks for well-known services."),
     "secrets": ("tocsin.console.cli.secrets:secrets", "Make signing secrets; show the public key of one."),
     "run": ("tocsin.console.cli.run:run", "Run a service: gateway, detector, activator, router, dispatcher."),
     "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),

@@ -22,8 +22,11 @@ from tocsin.dispatcher.core.variables import JsonText
 WORK = 500_000
 """Characters and loop steps one rendering may touch: a few milliseconds, well below the 50 allowed."""
 
-MAX_GROWING = 20_000
-"""Characters a filter that makes a text longer may be given: with arguments of 100 that is 2 MB at most."""
+STEP_WORK = 10
+"""What each node of a loop's body costs at each step: as much as copying so many characters."""
+
+MAX_TEXT = 100_000
+"""Characters of any one text on its way; a body has no more bytes than that."""
 
 BUDGET = "_budget"
 
@@ -63,16 +66,24 @@ def as_text(value: Any) -> str:
             return str(value)
 
 
+def printable(value: Any) -> str:
+    """As text that may still fit into a body: escaping a larger one would only burn memory."""
+    text = as_text(value)
+    if len(text) > MAX_TEXT:
+        raise TooMuchWorkError
+    return text
+
+
 def in_json_string(value: Any) -> str:
     """Between quotes that the template wrote."""
-    return _encode(as_text(value))[1:-1]
+    return _encode(printable(value))[1:-1]
 
 
 def as_json(value: Any) -> str:
     """Where JSON expects a value."""
     match value:
         case JsonText():
-            return str(value)
+            return printable(value)
         case bool() | int() | Decimal():
             return as_text(value)
         case None:
@@ -80,15 +91,40 @@ def as_json(value: Any) -> str:
         case float() if math.isfinite(value):
             return repr(value)
         case _:
-            return _encode(as_text(value))
+            return _encode(printable(value))
 
 
 def as_html(value: Any) -> str:
-    return html.escape(as_text(value))
+    return html.escape(printable(value))
 
 
-def _replace(text: str, old: str, new: str) -> str:
-    return text.replace(as_text(old), as_text(new)) if old else text
+def _bounded(length: int) -> None:
+    if length > MAX_TEXT:
+        raise TooMuchWorkError
+
+
+def _replace(text: str, old: Any, new: Any) -> str:
+    before, after = as_text(old), as_text(new)
+    if not before:
+        return text
+    _bounded(len(text) + text.count(before) * (len(after) - len(before)))
+    return text.replace(before, after)
+
+
+def _join(text: str, separator: Any = "") -> str:
+    between = as_text(separator)
+    _bounded(len(text) * (1 + len(between)))
+    return between.join(text)
+
+
+def _truncate(text: str, length: int = 255) -> str:
+    """At most so many characters, the last one a sign that there were more."""
+    return text if len(text) <= length else text[: max(length - 1, 0)] + "…"
+
+
+def _mrkdwn(text: str) -> str:
+    """For Slack: the three characters that would make links, mentions and entities."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 _TEXT_FILTERS: dict[str, Callable[..., Any]] = {
@@ -100,23 +136,37 @@ _TEXT_FILTERS: dict[str, Callable[..., Any]] = {
     "length": len,
     "count": len,
     "replace": _replace,
-    "join": lambda text, separator="": as_text(separator).join(text),
+    "join": _join,
+    "truncate": _truncate,
+    "mrkdwn": _mrkdwn,
     "e": html.escape,
     "escape": html.escape,
     "urlencode": lambda text: quote(text, safe="/"),
 }
 
 
-def _metered(apply: Callable[..., Any]) -> Callable[..., Any]:
+_WEIGHTS = {"urlencode": 12, "upper": 3, "lower": 3, "title": 3, "capitalize": 3, "join": 3}
+"""Work a character, where it is more than copying: measured with texts beyond Latin."""
+
+
+def _metered(name: str, apply: Callable[..., Any]) -> Callable[..., Any]:
+    weight = _WEIGHTS.get(name, 1)
+
     @pass_context
     def metered(context: Context, value: Any, *arguments: Any) -> Any:
-        text = as_text(value)
-        if len(text) > MAX_GROWING:
-            raise TooMuchWorkError
-        context[BUDGET].spend(len(text) + 1)
+        text = printable(value)
+        context[BUDGET].spend(len(text) * weight + 1)
         return apply(text, *arguments)
 
     return metered
+
+
+@pass_context
+def _spend(context: Context, value: Any) -> Any:
+    """Around what `~`, `+`, comparisons and tests work on: each reads or copies the whole text."""
+    if isinstance(value, str):
+        context[BUDGET].spend(len(value))
+    return value
 
 
 @pass_context
@@ -141,7 +191,7 @@ def metered_loop(context: Context, values: Any, weight: int) -> Iterator[Any]:
 
 
 FILTER_TABLE: dict[str, Callable[..., Any]] = {
-    **{name: _metered(apply) for name, apply in _TEXT_FILTERS.items()},
+    **{name: _metered(name, apply) for name, apply in _TEXT_FILTERS.items()},
     "tojson": _tojson,
     "default": _default,
     "d": _default,
@@ -151,4 +201,5 @@ FILTER_TABLE: dict[str, Callable[..., Any]] = {
     "_json": as_json,
     "_html": as_html,
     "_loop": metered_loop,
+    "_spend": _spend,
 }

@@ -19,9 +19,10 @@ MAX_LITERAL = 4_096
 MAX_ARGUMENT = 100
 MAX_DEPTH = 40
 MAX_FILTERS = 5  # in one expression
+MAX_NODES = 2_000  # of the syntax tree, text apart: more takes longer to compile than anyone would wait
 
-FILTERS = frozenset({"upper", "lower", "title", "capitalize", "trim", "length", "count", "default", "d"})
-GROWING_FILTERS = frozenset({"replace", "join", "tojson", "e", "escape", "urlencode"})
+FILTERS = frozenset({"upper", "lower", "title", "capitalize", "trim", "length", "count", "truncate", "default", "d"})
+GROWING_FILTERS = frozenset({"replace", "join", "tojson", "e", "escape", "mrkdwn", "urlencode"})
 """Each may make a text longer, by a bounded factor; two in a row would multiply, so one an expression."""
 
 TESTS = frozenset({"defined", "undefined", "none", "string", "number", "boolean", "true", "false", "even", "odd"}) | {
@@ -84,6 +85,8 @@ class _Walk:
 def find_problems(tree: nodes.Template) -> list[Finding]:
     """In source order."""
     walk = _Walk()
+    if (size := sum(1 for node in tree.find_all(nodes.Node) if not isinstance(node, nodes.TemplateData))) > MAX_NODES:
+        return [Finding(1, f"the template has {size} parts (prints, conditions, …); at most {MAX_NODES} are allowed")]
     walk.assigned = {name.name for assign in tree.find_all(nodes.Assign) for name in assign.find_all(nodes.Name)
                      if name.ctx == "store"}  # fmt: skip
     _visit(walk, tree, frozenset(VARIABLES) | walk.assigned, in_loop=False, depth=0)

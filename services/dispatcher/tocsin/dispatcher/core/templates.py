@@ -18,7 +18,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from tocsin.dispatcher.core.template_filters import BUDGET, FILTER_TABLE, Budget, TooMuchWorkError
+from tocsin.dispatcher.core.template_filters import BUDGET, FILTER_TABLE, STEP_WORK, Budget, TooMuchWorkError
 from tocsin.dispatcher.core.template_rules import Finding, find_problems
 from tocsin.dispatcher.core.variables import DEFAULT_BODY, SAMPLES, Values
 from tocsin.shared.errors import TocsinError
@@ -176,13 +176,15 @@ class _Place:
 
 
 class _Escaper:
-    """Wraps each print in the escape of its place, and each loop's values in a meter."""
+    """Wraps each print in the escape of its place, and in a meter what loops and operators work on."""
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
         self.findings: list[Finding] = []
 
     def rewrite(self, tree: nodes.Template) -> None:
+        for node in list(tree.find_all((nodes.Concat, nodes.Add, nodes.Compare, nodes.Operand, nodes.Test))):
+            _meter(node)
         self._block(tree.body, _Place())
 
     def _block(self, body: Iterable[nodes.Node], place: _Place) -> _Place:
@@ -217,14 +219,27 @@ class _Escaper:
         return ends[0]
 
     def _for(self, node: nodes.For, place: _Place) -> None:
-        weight = 1 + sum(1 for _ in node.find_all(nodes.Node))
         ends = {self._block(node.body, place), self._block(node.else_, place)} | {place}
+        weight = STEP_WORK * (1 + sum(1 for _ in node.find_all(nodes.Node)))
         node.iter = _filter(node.iter, "_loop", nodes.Const(weight, lineno=node.lineno))
         if self._mode == "json" and len(ends) > 1:
             self._unbalanced(node, "a loop must close the quotes it opens")
 
     def _unbalanced(self, node: nodes.Node, text: str) -> None:
         self.findings.append(Finding(node.lineno or 1, text))
+
+
+def _meter(node: nodes.Node) -> None:
+    match node:
+        case nodes.Concat():
+            node.nodes = [_filter(one, "_spend") for one in node.nodes]
+        case nodes.Add():
+            node.left, node.right = _filter(node.left, "_spend"), _filter(node.right, "_spend")
+        case nodes.Compare() | nodes.Operand():
+            node.expr = _filter(node.expr, "_spend")
+        case nodes.Test():
+            node.node = _filter(node.node, "_spend")
+            node.args = [_filter(one, "_spend") for one in node.args]
 
 
 def _filter(node: Any, name: str, *arguments: nodes.Expr) -> nodes.Filter:
