@@ -50,13 +50,13 @@ class ConfigurationError(UsageError):
 class RefusedError(ConfigurationError):
     """The configuration was refused for these findings."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    def __init__(self, findings: Iterable[Finding], outcome: str = "nothing was applied") -> None:
         self.findings = tuple(sorted(set(findings)))
         count = len(self.findings)
         lines = [str(finding) for finding in self.findings[:MAX_SHOWN]]
         if count > MAX_SHOWN:
             lines.append(f"... and {count - MAX_SHOWN} more")
-        lines.append(f"{count} problem{'' if count == 1 else 's'}: nothing was applied")
+        lines.append(f"{count} problem{'' if count == 1 else 's'}: {outcome}")
         super().__init__("\n".join(lines))
 
 
@@ -69,10 +69,10 @@ class Findings:
     def add(self, place: Place, field: str, problem: str, way_out: str = "") -> None:
         self.all.append(Finding(place, field, problem, way_out))
 
-    def refuse(self) -> None:
+    def refuse(self, outcome: str = "nothing was applied") -> None:
         """Raises RefusedError when there are any."""
         if self.all:
-            raise RefusedError(self.all)
+            raise RefusedError(self.all, outcome)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -69,27 +69,30 @@ def _in_order(one: Scan, columns: Columns) -> Iterator[Recorded]:
 def read(path: Path, columns: Columns) -> Iterator[Recorded | Flaw]:
     """NDJSON where the first thing is a brace, else CSV; `.gz` is unpacked. Raises UsageError naming the file."""
     try:
-        with closing(_open(path)) as file:
-            if _is_ndjson(path):
+        with closing(open_file(path)) as file:
+            if is_ndjson(path):
                 yield from parse_ndjson(file)
             else:
                 # Bytes that are not UTF-8 are refused where they stand, not with the whole file.
                 text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-                yield from parse_csv(text, columns.of_file(_stem(path)))
+                yield from parse_csv(text, columns.of_file(stem_of(path)))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
     except (OSError, EOFError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
-def _stem(path: Path) -> str:
+def stem_of(path: Path) -> str:
+    """What `{file}` stands for."""
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
+    """Its bytes, unpacked."""
     return cast("IO[bytes]", gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
 
 
-def _is_ndjson(path: Path) -> bool:
-    with closing(_open(path)) as file:
+def is_ndjson(path: Path) -> bool:
+    """Whether the first thing in it is a brace."""
+    with closing(open_file(path)) as file:
         return file.read(_SNIFF).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")

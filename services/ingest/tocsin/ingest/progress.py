@@ -21,9 +21,10 @@ class Progress(Protocol):
 
 
 class _Lines:
-    def __init__(self, total: int | None, out: TextIO) -> None:
+    def __init__(self, total: int | None, out: TextIO, verb: str) -> None:
         self._total = total
         self._out = out
+        self._verb = verb
         self._due = time.monotonic() + _LINE_EVERY_SECONDS
 
     def at(self, count: int) -> None:
@@ -31,7 +32,7 @@ class _Lines:
             return
         self._due += _LINE_EVERY_SECONDS
         of = "" if self._total is None else f" of {self._total} ({100 * count / self._total:.0f} %)"
-        print(f"{count}{of} readings sent", file=self._out, flush=True)
+        print(f"{count}{of} readings {self._verb}", file=self._out, flush=True)
 
 
 class _Bar:
@@ -47,16 +48,16 @@ class _Bar:
 
 
 @contextmanager
-def progress(total: int | None, out: TextIO) -> Iterator[Progress]:
-    """`total` None: without end."""
+def progress(total: int | None, out: TextIO, verb: str = "sent") -> Iterator[Progress]:
+    """`total` None: without end. `verb`: what happens to readings."""
     if not out.isatty():
-        yield _Lines(total, out)
+        yield _Lines(total, out, verb)
         return
     columns = (
-        rich.progress.TextColumn("replay"),
+        rich.progress.TextColumn(verb),
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=Console(file=out), transient=True) as bar:
-        yield _Bar(bar, bar.add_task("replay", total=total))
+        yield _Bar(bar, bar.add_task(verb, total=total))

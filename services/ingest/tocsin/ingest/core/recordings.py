@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tocsin.shared.errors import UsageError
@@ -31,6 +31,7 @@ class Recorded:
     time: int  # epoch ms
     good: tuple[GoodReading, ...]
     is_report: bool
+    line: int = field(default=0, compare=False)  # in its file
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class CsvPlan:
     """Which cell is what. A negative index: none."""
 
     width: int
@@ -87,7 +88,7 @@ def parse_ndjson(lines: Iterable[bytes]) -> Iterator[Recorded | Flaw]:
         if checked.good:
             is_report = checked.report_time is not None
             time = checked.good[0].time if checked.report_time is None else checked.report_time
-            yield Recorded(time, tuple(checked.good), is_report)
+            yield Recorded(time, tuple(checked.good), is_report, number)
 
 
 def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Flaw]:
@@ -103,7 +104,7 @@ def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Fla
         return
     except csv.Error as error:
         raise UsageError(f"the header is not CSV: {error}") from None
-    plan = _plan(header, columns)
+    plan = plan_csv(header, columns)
     while True:
         line = reader.line_num + 1
         try:
@@ -118,7 +119,8 @@ def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Fla
         yield _row(row, line, plan, columns)
 
 
-def _plan(header: Sequence[str], columns: Columns) -> _Plan:
+def plan_csv(header: Sequence[str], columns: Columns) -> CsvPlan:
+    """Raises UsageError when the header has no column that is needed, with the option that helps."""
     places = {name.strip().casefold(): place for place, name in reversed(list(enumerate(header)))}
 
     def find(*names: str) -> int:
@@ -130,7 +132,7 @@ def _plan(header: Sequence[str], columns: Columns) -> _Plan:
         seen = ", ".join(name.strip()[:40] for name in header[:20])
         raise UsageError(f"no column `{names[0]}` in the header ({seen}); name it with {option}")
 
-    return _Plan(
+    return CsvPlan(
         width=len(header),
         time=need("--time-column", *([columns.time_column] if columns.time_column else ["time", "timestamp"])),
         value=need("--value-column", columns.value_column or "value"),
@@ -141,11 +143,11 @@ def _plan(header: Sequence[str], columns: Columns) -> _Plan:
     )
 
 
-def _is_no_reading(row: Sequence[str], plan: _Plan) -> bool:
+def _is_no_reading(row: Sequence[str], plan: CsvPlan) -> bool:
     return any(0 <= place < len(row) and not row[place].strip() for place in (plan.value, plan.skip_if_empty))
 
 
-def _row(row: Sequence[str], line: int, plan: _Plan, columns: Columns) -> Recorded | Flaw:
+def _row(row: Sequence[str], line: int, plan: CsvPlan, columns: Columns) -> Recorded | Flaw:
     if len(row) > plan.width or len(row) <= max(plan.time, plan.value, plan.system, plan.metric):
         detail = f"{len(row)} cells where the header has {plan.width}"
         return Flaw(line, Rejection(None, None, Reason.INVALID, detail))
@@ -160,7 +162,7 @@ def _row(row: Sequence[str], line: int, plan: _Plan, columns: Columns) -> Record
     found = check_fields(fields)
     if isinstance(found, Rejection):
         return Flaw(line, found)
-    return Recorded(found.time, (found,), is_report=False)
+    return Recorded(found.time, (found,), is_report=False, line=line)
 
 
 def parse_value(text: str) -> Any:

@@ -1,0 +1,223 @@
+"""A run: readings in, chunk by chunk; what the detector and the activator would have published comes out in order.
+
+1. A chunk ends with an instant, never inside one.
+2. The detector's engine takes it as it takes a batch from Kafka: the same code, so its changes cannot differ.
+3. Each notification is judged once per instant, after the instant's readings and timers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
+
+import numpy as np
+
+from tocsin.evaluator.backtest.crowd import Chunk, Crowd, Retag, Switch
+from tocsin.evaluator.backtest.events import Event, SensorEvent
+from tocsin.evaluator.backtest.judge import CoreJudge
+from tocsin.evaluator.backtest.notifications import Follower
+from tocsin.evaluator.backtest.recording import Block, Recording
+from tocsin.evaluator.backtest.reporting import Rows
+from tocsin.evaluator.backtest.summary import Span
+from tocsin.evaluator.core.notification import Rulebook
+from tocsin.evaluator.core.plan import make_plan
+from tocsin.evaluator.detector.columns import Columns, Ints, Known
+from tocsin.evaluator.detector.engine import Counts, Engine, Partition
+from tocsin.evaluator.detector.output import Change
+from tocsin.evaluator.detector.parsing import Batch, Parsed, SlowReading
+from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.readings import GoodReading
+
+CHUNK = 1 << 17
+"""Readings taken at once: enough for columns to pay, little enough to stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A reading has no place in Kafka: its number stands for one."""
+
+    number: int
+
+    def offset(self) -> int:
+        return self.number
+
+
+@dataclass(frozen=True, slots=True)
+class _Messages:
+    """The rows of a chunk as the engine wants to see messages. Made only when asked for."""
+
+    first: int
+
+    def __getitem__(self, at: int) -> _Message:
+        return _Message(self.first + at)
+
+
+class Run:
+    """One try of a configuration. Readings must be numbered with the names of `known`."""
+
+    def __init__(self, configuration: Configuration, chunk: int = CHUNK) -> None:
+        plan = self._plan = make_plan(configuration)
+        self._engine = Engine(plan, partitions=1)
+        self._engine.owned[0] = Partition()
+        name_of = self._engine.systems.names.names.__getitem__
+        self._crowd = Crowd(plan, name_of)
+        book = Rulebook.of(configuration, "")
+        self._followers = {
+            id_: Follower(CoreJudge(book.rules[id_], book.tenant_id), name_of) for id_ in plan.notifications
+        }
+        self._chunk = chunk
+        self._span: Span | None = None
+        self._began = np.zeros(0, np.int64)  # instant of the first reading, by series
+
+    @property
+    def known(self) -> Known:
+        return self._engine.known
+
+    def events(self, recording: Recording, on_taken: Callable[[int], None] = lambda count: None) -> Iterator[Event]:
+        """Everything, in order of the instants at which it became known. May be called once.
+
+        `on_taken` is told how many readings have been judged.
+        """
+        for start, end in _chunks(recording.clock, self._chunk):
+            yield from self._take(recording, start, end)
+            first = int(recording.clock[0]) if self._span is None else self._span.start
+            self._span = Span(first, int(recording.clock[end - 1]))
+            on_taken(end)
+
+    @property
+    def span(self) -> Span | None:
+        """From the first to the last instant; None before the first reading."""
+        return self._span
+
+    def watched(self) -> dict[str, tuple[int, int]]:
+        """By sensor: how many series it has, and for how long (ms) all of them together have been there."""
+        if self._span is None:
+            return {}
+        found: dict[str, tuple[int, int]] = {}
+        table = self._engine.series
+        metric = table.metric[: table.size]
+        for number, name in enumerate(self._engine.metrics.names):
+            if (plan := self._plan.metrics.get(name)) is not None:
+                began = self._began[np.flatnonzero(metric == number)]
+                length = int((self._span.end - began).sum())
+                for sensor in plan.sensors:
+                    found[sensor.name] = len(began), length
+        return found
+
+    def counts(self) -> Counts:
+        """Readings judged, late and repeated."""
+        return self._engine.counts
+
+    def _take(self, recording: Recording, start: int, end: int) -> Iterator[Event]:
+        rows, clock = _cut(recording.rows, start, end), recording.clock[start:end]
+        heard = self._heard()
+        output = self._engine.take(_parsed(rows, start, self.known))
+        self._note_new_series(rows, clock)
+        changes = [(self._instant(change, recording.clock), change) for change in output.changes]
+        changes.sort(key=lambda item: (item[0], item[1].place is None))
+        sensors: list[tuple[int, Event]] = [(time, _sensor_event(change)) for time, change in changes]
+        notifications = self._judge(rows, clock, heard, changes)
+        for _, event in merge(sensors, notifications, key=lambda item: item[0]):
+            yield event
+
+    def _note_new_series(self, rows: Block, clock: Ints) -> None:
+        table, known = self._engine.series, len(self._began)
+        if table.size > known:
+            series = table.find(rows.system, rows.metric, rows.instance)
+            first = np.zeros(table.size, np.int64)
+            first[series[::-1]] = clock[::-1]
+            self._began = np.concatenate([self._began, first[known:]])
+
+    def _heard(self) -> Ints:
+        systems = self._engine.systems
+        systems.adopt()  # names that the readers have learned
+        return systems.heard[: systems.size].copy()
+
+    def _instant(self, change: Change, clock: Ints) -> int:
+        return change.time if change.place is None else int(clock[change.place[1]])
+
+    def _judge(
+        self, rows: Block, clock: Ints, heard: Ints, changes: Sequence[tuple[int, Change]]
+    ) -> list[tuple[int, Event]]:
+        if not self._followers:
+            return []
+        numbers = self._engine.systems.names.numbers
+        switches = [
+            Switch(time, change.sensor_id, numbers[change.system], change.instance, change.state == "triggered")
+            for time, change in changes
+        ]
+        retags = [
+            Retag(int(clock[row]), int(rows.system[row]), int(rows.time[row]), tags)
+            for row, tags in sorted(rows.tags.items())
+        ]
+        after = self._engine.systems.heard[: len(heard)]
+        chunk = Chunk(Rows.of(rows.system, rows.time, clock, heard), after, int(clock[-1]), switches, retags)
+        events: list[tuple[int, Event]] = [
+            (event.time, event)
+            for id_, counts in self._crowd.advance(chunk).items()
+            for event in self._followers[id_].advance(counts, chunk.until)
+        ]
+        events.sort(key=lambda item: item[0])
+        return events
+
+
+def _chunks(clock: Ints, size: int) -> Iterator[tuple[int, int]]:
+    """Stretches of about this size, each ending where an instant ends."""
+    start = 0
+    while start < len(clock):
+        end = min(start + size, len(clock))
+        end = int(np.searchsorted(clock, clock[end - 1], side="right"))
+        yield start, end
+        start = end
+
+
+def _cut(rows: Block, start: int, end: int) -> Block:
+    tags = {row - start: tags for row, tags in rows.tags.items() if start <= row < end}
+    part = slice(start, end)
+    return Block(rows.system[part], rows.metric[part], rows.instance[part], rows.value[part], rows.time[part], tags)
+
+
+def _parsed(rows: Block, first: int, known: Known) -> Parsed:
+    """The chunk as the parsing thread hands batches over. Readings with tags go the way of such."""
+    count = len(rows)
+    columns = Columns(
+        np.arange(count),
+        np.zeros(count, np.int64),
+        rows.system,
+        rows.metric,
+        rows.instance,
+        rows.value,
+        rows.time,
+    )
+    slow = [_with_tags(rows, row, known) for row in sorted(rows.tags)]
+    if slow:
+        plain = np.ones(count, np.bool_)
+        plain[list(rows.tags)] = False
+        columns = columns.where(plain)
+    return Parsed(
+        batch=Batch([], [], [], 0),
+        messages=_Messages(first),  # type: ignore[arg-type]  # all that the engine asks for
+        partition=np.zeros(count, np.int64),
+        columns=columns,
+        slow=slow,
+        rejected=[],
+        next_offsets={},
+    )
+
+
+def _with_tags(rows: Block, row: int, known: Known) -> SlowReading:
+    instance = int(rows.instance[row])
+    reading = GoodReading(
+        system=known.systems.names[int(rows.system[row])],
+        metric=known.metrics.names[int(rows.metric[row])],
+        instance=None if instance < 0 else known.instances.names[instance],
+        value=float(rows.value[row]),
+        time=int(rows.time[row]),
+        tags=dict(rows.tags[row]),
+    )
+    return SlowReading(row, 0, reading, reading.time, reading.time)
+
+
+def _sensor_event(change: Change) -> SensorEvent:
+    return SensorEvent(change.time, change.sensor, change.system, change.instance, change.state, None, change.value)
