@@ -6,6 +6,7 @@ where there is none, or it does not fit, Java loads the classes as always.
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 import time
 from datetime import timedelta
@@ -24,10 +25,12 @@ DUMP_GRACE = timedelta(seconds=60)
 def make_archive(say: Say = lambda _: None) -> Path | None:
     """Boot a broker once and keep its classes. None where that can't be done: everything works without, only slower."""
     jars = kafka_jars(say)
-    target = archive_of(find_java(), jars)
+    java = find_java()
+    target = archive_of(java, jars)
     if target.exists():
         return target
     started = time.monotonic()
+    _make_base(java)
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=jars.parent) as name, Supervisor() as supervisor:
         unfinished = Path(name, "classes.jsa")
         broker = Kafka(Path(name, "kafka"), supervisor, jvm_flags=(f"-XX:ArchiveClassesAtExit={unfinished}",))
@@ -43,3 +46,10 @@ def make_archive(say: Say = lambda _: None) -> Path | None:
         unfinished.replace(target)
     say(f"Kafka's class archive, so that it boots in half the time: made in {time.monotonic() - started:.1f} s")
     return target
+
+
+def _make_base(java: Path) -> None:
+    """Java's own classes come first. The runtimes in wheels lack that archive; elsewhere this changes nothing."""
+    has_one = subprocess.run([java, "-Xshare:on", "-version"], capture_output=True, check=False).returncode == 0
+    if not has_one:
+        subprocess.run([java, "-Xshare:dump"], capture_output=True, check=False)  # a failure shows in what comes next
