@@ -14,11 +14,17 @@ from tocsin.console.yaml_recipients import Rules, read_recipient
 from tocsin.console.yaml_records import read_group, read_notification, read_sensor
 
 SUFFIXES = (".yaml", ".yml")
+UNIT_TEST_SUFFIXES = (".test.yaml", ".test.yml")
 STDIN = "-"
 MAX_RECORDS = 20_000
 DOCUMENT = Schema(
     "a configuration file", ("sensors", "groups", "notifications", "recipients"), ("schedules", "silences", "settings")
 )
+
+
+def is_unit_tests(path: Path) -> bool:
+    """`*.test.yaml`: unit tests of rules stand beside the rules, and are none themselves."""
+    return path.name.endswith(UNIT_TEST_SUFFIXES)
 
 
 def find_files(paths: Iterable[str], findings: Findings) -> list[str]:
@@ -33,6 +39,7 @@ def find_files(paths: Iterable[str], findings: Findings) -> list[str]:
                 file
                 for file in path.rglob("*")
                 if file.suffix in SUFFIXES
+                and not is_unit_tests(file)
                 and file.is_file()
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
@@ -74,7 +81,7 @@ def read_files(files: Iterable[str], reader: Reader, rules: Rules) -> list[Draft
             drafts += read_document(document, reader, rules)
     if len(drafts) > MAX_RECORDS:
         reader.findings.add(drafts[MAX_RECORDS].place, "", f"more than {MAX_RECORDS} records at once", "apply in parts")
-    return _unique(drafts, reader.findings)
+    return unique(drafts, reader.findings)
 
 
 def read_document(node: Node, reader: Reader, rules: Rules) -> list[Draft]:
@@ -90,7 +97,8 @@ def read_document(node: Node, reader: Reader, rules: Rules) -> list[Draft]:
     return [draft for draft in found if draft is not None]
 
 
-def _unique(drafts: list[Draft], findings: Findings) -> list[Draft]:
+def unique(drafts: list[Draft], findings: Findings) -> list[Draft]:
+    """The first of each name; the others are findings."""
     first: dict[tuple[str, str], Draft] = {}
     for draft in drafts:
         known = first.setdefault((draft.kind, draft.folded), draft)

@@ -85,11 +85,12 @@ def read_group(node: Node, reader: Reader) -> Draft | None:
     name, renamed, values = read_common(fields)
     patterns = [fields.converted(item, path, series_name) for path, item in fields.items("systems", most=MAX_PATTERNS)]
     values["systems"] = tuple(pattern for pattern in patterns if pattern)
-    values["tags"] = _tags(fields)
+    values["tags"] = read_tags(fields)
     return Draft("group", name, fields.place, values, renamed) if name else None
 
 
-def _tags(fields: Fields) -> dict[str, str]:
+def read_tags(fields: Fields) -> dict[str, str]:
+    """The field `tags`."""
     node = fields.node("tags")
     if node is None:
         return {}

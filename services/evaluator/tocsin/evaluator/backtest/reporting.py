@@ -33,13 +33,13 @@ class Rows:
         system, time, clock = system[order], time[order], clock[order]
         first = np.diff(system, prepend=-1) != 0
         newest = _running_max(system, np.maximum(time, heard[system]), first)
-        before = np.concatenate([np.zeros(1, np.int64), newest[:-1]])
+        before = np.concatenate([np.zeros(1, np.int64), newest])[:-1]
         before[first] = heard[system[first]]
         return cls(system, newest, before, clock, first)
 
     def last(self) -> Bools:
         """The last of each system."""
-        return np.append(self.first[1:], True)
+        return np.append(self.first, True)[1:]
 
 
 @dataclass(frozen=True)

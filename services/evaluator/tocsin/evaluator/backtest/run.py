@@ -80,10 +80,19 @@ class Run:
         `on_taken` is told how many readings have been judged.
         """
         for start, end in _chunks(recording.clock, self._chunk):
-            yield from self._take(recording, start, end)
+            yield from self._take(recording, start, end, int(recording.clock[end - 1]))
             first = int(recording.clock[0]) if self._span is None else self._span.start
             self._span = Span(first, int(recording.clock[end - 1]))
             on_taken(end)
+
+    def until(self, time: int) -> Iterator[Event]:
+        """Let time pass up to and with this instant, without a reading."""
+        if self._span is None:
+            self._span = Span(time, time)
+        if time > self._span.end:
+            none = np.zeros(0, np.int64)
+            yield from self._take(Recording(Block.nothing(), none), 0, 0, time)
+            self._span = Span(self._span.start, time)
 
     @property
     def span(self) -> Span | None:
@@ -109,7 +118,7 @@ class Run:
         """Readings judged, late and repeated."""
         return self._engine.counts
 
-    def _take(self, recording: Recording, start: int, end: int) -> Iterator[Event]:
+    def _take(self, recording: Recording, start: int, end: int, until: int) -> Iterator[Event]:
         rows, clock = _cut(recording.rows, start, end), recording.clock[start:end]
         heard = self._heard()
         output = self._engine.take(_parsed(rows, start, self.known))
@@ -117,7 +126,7 @@ class Run:
         changes = [(self._instant(change, recording.clock), change) for change in output.changes]
         changes.sort(key=lambda item: (item[0], item[1].place is None))
         sensors: list[tuple[int, Event]] = [(time, _sensor_event(change)) for time, change in changes]
-        notifications = self._judge(rows, clock, heard, changes)
+        notifications = self._judge(rows, (clock, until), heard, changes)
         for _, event in merge(sensors, notifications, key=lambda item: item[0]):
             yield event
 
@@ -138,10 +147,11 @@ class Run:
         return change.time if change.place is None else int(clock[change.place[1]])
 
     def _judge(
-        self, rows: Block, clock: Ints, heard: Ints, changes: Sequence[tuple[int, Change]]
+        self, rows: Block, times: tuple[Ints, int], heard: Ints, changes: Sequence[tuple[int, Change]]
     ) -> list[tuple[int, Event]]:
         if not self._followers:
             return []
+        clock, until = times
         numbers = self._engine.systems.names.numbers
         switches = [
             Switch(time, change.sensor_id, numbers[change.system], change.instance, change.state == "triggered")
@@ -152,11 +162,11 @@ class Run:
             for row, tags in sorted(rows.tags.items())
         ]
         after = self._engine.systems.heard[: len(heard)]
-        chunk = Chunk(Rows.of(rows.system, rows.time, clock, heard), after, int(clock[-1]), switches, retags)
+        chunk = Chunk(Rows.of(rows.system, rows.time, clock, heard), after, until, switches, retags)
         events: list[tuple[int, Event]] = [
             (event.time, event)
             for id_, counts in self._crowd.advance(chunk).items()
-            for event in self._followers[id_].advance(counts, chunk.until)
+            for event in self._followers[id_].advance(counts, until)
         ]
         events.sort(key=lambda item: item[0])
         return events
