@@ -22,9 +22,11 @@ from tocsin.shared.configuration.records import (
     Sensor,
     SignedSecret,
     ThresholdSpec,
+    Token,
+    User,
     Webhook,
 )
-from tocsin.shared.times import format_duration
+from tocsin.shared.times import format_duration, format_rfc3339
 
 KEEP = {"keep": True}
 _WEBHOOK = Webhook(url="https://example.com")  # for its defaults
@@ -45,6 +47,12 @@ def document_of(record: Record, names: Mapping[str, str]) -> Document:
         found |= _notification(record, names)
     elif isinstance(record, Recipient):
         found |= _recipient(record, names)
+    elif isinstance(record, User):
+        found |= _given(role=record.role, disabled=record.disabled or None)
+        found |= {"password": KEEP, "password_changed_at": format_rfc3339(record.password_changed_at)}
+    elif isinstance(record, Token):
+        expires = None if record.expires_at is None else format_rfc3339(record.expires_at)
+        found |= _given(scope=record.scope, hint=record.hint, created_by=record.created_by, expires_at=expires)
     return found
 
 

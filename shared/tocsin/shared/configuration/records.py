@@ -253,7 +253,33 @@ class Settings(Record):
     tenant_id: str
 
 
-AnyRecord = Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Settings
+Role = Literal["viewer", "operator", "editor", "admin"]
+Scope = Literal["viewer", "operator", "editor", "admin", "ingest"]
+
+
+class User(Record):
+    """Somebody who may sign in to the console."""
+
+    kind: ClassVar[str] = "user"
+    role: Role
+    password_hash: str  # Argon2id, in PHC form
+    password_changed_at: Time = 0  # sessions made before are void
+    disabled: bool = False
+
+
+class Token(Record):
+    """A key for the API. The token itself is shown once and kept nowhere."""
+
+    kind: ClassVar[str] = "token"
+    scope: Scope
+    token_hash: str  # SHA-256 in hex: a token has 256 random bits
+    hint: str = ""  # its last characters, to tell tokens apart
+    created_by: str = ""
+    expires_at: Time | None = None  # none: never
+
+
+AnyRecord = Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Settings | User | Token
 RECORD_TYPES: dict[str, type[Record]] = {
-    model.kind: model for model in (Sensor, Group, Schedule, Notification, Recipient, Silence, Dismissal, Settings)
+    model.kind: model
+    for model in (Sensor, Group, Schedule, Notification, Recipient, Silence, Dismissal, Settings, User, Token)
 }

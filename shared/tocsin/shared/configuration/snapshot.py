@@ -34,6 +34,7 @@ class Configuration:
     silences: Mapping[str, Silence] = field(default_factory=dict)
     dismissals: Mapping[str, Dismissal] = field(default_factory=dict)  # by activation
     settings: Settings | None = None
+    records: Mapping[str, Record] = field(default_factory=dict)  # all of them, by key
 
     @property
     def tenant_id(self) -> str:
@@ -65,6 +66,7 @@ class Configuration:
             silences=kinds.get(Silence, {}),  # type: ignore[arg-type]
             dismissals={dismissal.activation_id: dismissal for dismissal in dismissals},
             settings=settings if isinstance(settings, Settings) else None,
+            records=dict(records),
         )
 
 

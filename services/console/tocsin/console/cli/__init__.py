@@ -24,7 +24,11 @@ _COMMANDS = {
     "secrets": ("tocsin.console.cli.secrets:secrets", "Make signing secrets; show the public key of one."),
     "test": ("tocsin.console.cli.unit_tests:test", "Run unit tests of rules."),
     "backtest": ("tocsin.console.cli.backtest:backtest", "Show what rules would have done with recorded readings."),
-    "run": ("tocsin.console.cli.run:run", "Run a service: gateway, detector, activator, router, dispatcher."),
+    "run": (
+        "tocsin.console.cli.run:run",
+        "Run a service: gateway, detector, activator, router, dispatcher, console.",
+    ),
+    "admin": ("tocsin.console.cli.admin:admin", "Make the first account of the console, or reset a password."),
     "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),
     "replay": ("tocsin.ingest.replay:replay", "Play recorded readings as if they happened now."),
     "listen": ("tocsin.console.cli.listen:listen", "A receiver that verifies signatures and shows what came."),

@@ -13,6 +13,7 @@ SERVICES = {
     "activator": "tocsin.evaluator.activator.main:run_activator",
     "router": "tocsin.dispatcher.main:run_router",
     "dispatcher": "tocsin.dispatcher.main:run_dispatcher",
+    "console": "tocsin.console.main:run_console",
 }
 
 

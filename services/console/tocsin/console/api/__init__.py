@@ -1,0 +1,1 @@
+"""`/api/v1`: what pages and CLI do, for programs."""

@@ -1,0 +1,23 @@
+"""Settings of the console, each an environment variable TOCSIN_CONSOLE_…"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tocsin.dispatcher.settings import DispatcherSettings
+from tocsin.shared.schemas.base import Duration
+
+
+class ConsoleSettings(DispatcherSettings):
+    """What the console knows beyond every process; the dispatcher's rules for webhooks are asked here too."""
+
+    console_host: str = "127.0.0.1"
+    console_port: int = Field(default=8480, ge=0, le=65535, description="0: any free one")
+    console_session: Duration = Field(default=12 * 3_600_000, ge=60_000, description="how long a sign-in lasts")
+    console_insecure_cookies: bool = Field(
+        default=False, description="let session cookies travel over plain http; never needed on 127.0.0.1"
+    )
+    console_max_body_bytes: int = Field(default=1 << 20, ge=1 << 10, description="of one request")
+    console_behind_proxy: bool = Field(
+        default=False, description="a proxy in front sets X-Forwarded-For: failed sign-ins are counted by it"
+    )

@@ -1,0 +1,1 @@
+"""The console's HTTP shell: routes with their rules, sign-in, problems."""
