@@ -119,7 +119,14 @@ class Editor:
         assert draft is not None, "a draft that could not be made says why"
         if before is not None and draft.folded != fold(before.name):
             draft = replace(draft, renamed_from=Named(before.name, PLACE, "name"))
-        planner = Planner(state, findings, self._keys, lambda: create_as or self.new_id(), prune=False)
+        planner = Planner(
+            state,
+            findings,
+            self._keys,
+            lambda: create_as or self.new_id(),
+            now_ms=self._clock.now_ms(),
+            prune=False,
+        )
         plan = planner.plan([draft])
         findings.refuse()
         return plan

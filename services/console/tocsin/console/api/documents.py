@@ -128,7 +128,13 @@ NOTIFICATION = made_from(
     },
 )
 RECIPIENT = made_from(
-    "RecipientDocument", yaml_recipients.RECIPIENT, (Recipient,), {"webhook": (_WEBHOOK | None, None)}
+    "RecipientDocument",
+    yaml_recipients.RECIPIENT,
+    (Recipient,),
+    {
+        "webhook": (_WEBHOOK | None, None),
+        "on_failing": (str | None, Field(default=None, description="The name of another recipient")),
+    },
 )
 
 DOCUMENTS: dict[str, type[BaseModel]] = {
