@@ -24,6 +24,7 @@ _log = logging.getLogger("librdkafka")
 _NO_LEADER_YET = frozenset(
     {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
+_REFUSALS = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001 - librdkafka's own codes are named so
 _log.addFilter(RepeatFilter())  # it reports every failed connection, several a second while a broker is away
 
 
@@ -68,10 +69,22 @@ def transactional_producer(kafka: KafkaSettings, transactional_id: str, **settin
     )
 
 
+class Admin(AdminClient):
+    """Remembers why the broker cannot be reached: a call that runs out of time says only that it did."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.refusal: str | None = None
+        super().__init__(client_config(kafka, error_cb=self._remember))
+
+    def _remember(self, error: KafkaError) -> None:
+        if error.code() in _REFUSALS:
+            self.refusal = error.str()
+
+
 def admin(kafka: KafkaSettings) -> AdminClient:
     """Raises SettingsError for a property the client does not know: what every process meets first."""
     try:
-        return AdminClient(client_config(kafka))
+        return Admin(kafka)
     except KafkaException as error:
         raise SettingsError(f"TOCSIN_KAFKA__…: the Kafka client refuses a setting: {error.args[0].str()}") from None
 
@@ -86,6 +99,9 @@ def existing_partitions(client: AdminClient, timeout: float = 10.0) -> dict[str,
     try:
         metadata = client.list_topics(timeout=timeout)
     except KafkaException as error:
+        client.poll(0)  # what it has to say about its connections
+        if isinstance(client, Admin) and client.refusal is not None:
+            raise BrokerError(f"the broker refuses us: {client.refusal}; see TOCSIN_KAFKA__…") from None
         raise BrokerError(f"the broker does not answer: {error.args[0].str()}") from None
     return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
