@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from support import read_all, settings_for, with_topics
+from support import produce, read_all, settings_for, with_topics
 from tocsin.console.cli import root
 from tocsin.deploy.stack import Stack
+from tocsin.shared import kafka
 from tocsin.shared.errors import TocsinError
+from tocsin.shared.schemas.activation import Activation
+from tocsin.shared.schemas.base import Ref
 from tocsin.shared.settings import CommonSettings
-from tocsin.shared.topics import CONFIGURATION, CONFIGURATION_AUDIT
+from tocsin.shared.topics import ACTIVATIONS, CONFIGURATION, CONFIGURATION_AUDIT
 
 pytestmark = pytest.mark.kafka
 
@@ -175,3 +178,48 @@ def test_topics_are_listed_checked_and_brought_in_order(stack: Stack, tmp_path: 
     listed = shell.ok("topics", "list").splitlines()
     assert len(listed) == len(rows) + 1
     assert all(line.endswith("yes") for line in listed[1:])
+
+
+def test_a_silence_is_added_listed_and_ended(shell: Shell) -> None:
+    shell.ok("apply", "-f", shell.write("c.yaml", YAML))
+    added = shell.ok("silence", "add", "notification=n*", "sensor!=RAM", "--until", "2h", "--comment", "patch night")
+    name = added.partition(":")[0]
+    assert added.rstrip().endswith(": N")
+    shell.ok("silence", "add", "group=Lab", "--from", "1d", "--until", "30m", "--name", "Later")
+    first, second = (json.loads(line) for line in shell.ok("silence", "list", "--json").splitlines())
+    assert (first["name"], first["state"], first["notifications"]) == (name, "active", ["N"])
+    assert (first["matchers"], first["comment"]) == ("notification=n* sensor!=ram", "patch night")
+    assert first["by"].startswith("cli:")
+    assert (second["name"], second["state"], second["notifications"]) == ("Later", "to come", [])
+    assert "matchers:" in shell.ok("export")
+    assert shell.ok("silence", "expire", name) == f"{name} ended\n"
+    assert shell.ok("silence", "expire", name) == f"{name} was over already\n"
+    assert [line.split()[0] for line in shell.ok("silence", "list").splitlines()] == ["NAME", "Later"]
+    assert name in shell.ok("silence", "list", "--all")
+    for arguments, problem in (
+        (("add", "host=a", "--until", "2h"), "is not a matcher"),
+        (("add", "group=a", "--until", "0s"), "is over already"),
+        (("add", "group=a", "--until", "soon"), "neither a duration"),
+        (("expire", "Latre"), "did you mean 'Later'?"),
+    ):
+        failed = shell.run("silence", *arguments)
+        assert failed.exit_code != 0
+        assert problem in failed.output + str(failed.exception)
+
+
+def test_an_open_activation_is_dismissed_once(shell: Shell) -> None:
+    producer = kafka.producer(shell.settings.kafka)
+    records = [
+        Activation(id=id_, notification=Ref(id="n", name="N"), state=state, activated_at=1, matched=1, reporting=1)
+        for id_, state in (("a-1", "active"), ("a-2", "resolved"))
+    ]
+    produce(producer, shell.settings.topic(ACTIVATIONS), [(one.id.encode(), one.encode()) for one in records])
+    assert shell.ok("dismiss", "a-1", "--comment", "known") == "the activation of 'N' dismissed\n"
+    assert shell.ok("dismiss", "a-1") == "the activation of 'N' has been dismissed already\n"
+    (record,) = (json.loads(message.value() or b"") for message in read_all(shell.settings, CONFIGURATION)
+                 if (message.key() or b"").startswith(b"dismissal/"))  # fmt: skip
+    assert (record["activation_id"], record["comment"]) == ("a-1", "known")
+    for wrong, problem in (("a-2", "is over: it is resolved"), ("a-3", "did you mean 'a-1'?")):
+        failed = shell.run("dismiss", wrong)
+        assert failed.exit_code != 0
+        assert problem in str(failed.exception)

@@ -22,15 +22,22 @@ from tocsin.shared.configuration.condition import Condition
 from tocsin.shared.configuration.names import check_name
 from tocsin.shared.configuration.records import (
     Group,
+    Matcher,
     Notification,
     Recipient,
+    Record,
+    Schedule,
     Sensor,
     SensorUse,
     SignedSecret,
+    Silence,
     ThresholdSpec,
     Webhook,
 )
+from tocsin.shared.configuration.schedules import PRESETS, WHOLE_DAY, Week
+from tocsin.shared.configuration.silences import FIELDS, parse_matcher
 from tocsin.shared.secrets import KeyRing
+from tocsin.shared.times import MAX_EPOCH_MS
 from tocsin.shared.topics import DEFAULT_RETRY_TIERS
 
 KEYS = KeyRing({"k": b"k" * 32})
@@ -141,6 +148,61 @@ def test_notifications_and_webhooks_survive_too(
         notify_on=("resolved",),
     )
     state = compose(State(), [Put(sensor), Put(told), Put(recipient), Put(notification)], 1, 0).state
+    findings, changed = read_back(state, dump_yaml(export_state(state)))
+    assert (findings, changed) == ([], [])
+
+
+weeks = st.builds(lambda *days: Week(days), *[st.integers(0, WHOLE_DAY)] * 7)
+matchers = st.builds(
+    lambda field, sign, pattern: parse_matcher(f"{field}{sign}{pattern}"),
+    st.sampled_from(FIELDS),
+    st.sampled_from(("=", "!=")),
+    names,
+)
+times = st.integers(1, MAX_EPOCH_MS - 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    names,
+    weeks,
+    st.lists(matchers, min_size=1, max_size=4),
+    st.tuples(times, times).filter(lambda pair: pair[0] != pair[1]),
+    st.sampled_from([None, "12x5", "never", "w"]),
+    st.tuples(durations, durations.map(lambda ms: ms and ms + 1_000), durations),
+)
+def test_schedules_silences_and_what_has_to_do_with_time_survive(
+    name: str,
+    week: Week,
+    found: list[Matcher],
+    ends: tuple[int, int],
+    schedule: str | None,
+    options: tuple[int, int, int],
+) -> None:
+    for_, remind_every, cooldown = options
+    sensor = Sensor.model_validate({"id": "s", "name": name, "metric": "m", "trigger": "> 1"})
+    recipient = Recipient(id="r", name=name, type="distribution-list", email="a@example.com")
+    notification = Notification(
+        id="n",
+        name=name,
+        sensors=(SensorUse(sensor_id="s"),),
+        threshold=ThresholdSpec(value=Decimal(1), is_percent=False),
+        recipient_ids=("r",),
+        for_=for_,
+        remind_every=remind_every,
+        cooldown=cooldown,
+        schedule_id=schedule,
+        forget_after=10**12 + for_,
+    )
+    silence = Silence(
+        id="q", name=name, matchers=tuple(found), starts_at=min(ends), until=max(ends), comment=name, created_by="x"
+    )
+    records: list[Record] = [sensor, recipient, notification, silence]
+    if check_name(name).casefold() not in PRESETS:
+        records.append(Schedule(id="w", name=name, time_zone="Europe/Berlin", slots=week))
+    elif schedule == "w":
+        return
+    state = compose(State(), [Put(record) for record in records], 1, 0).state
     findings, changed = read_back(state, dump_yaml(export_state(state)))
     assert (findings, changed) == ([], [])
 

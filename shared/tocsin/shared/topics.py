@@ -232,7 +232,7 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
         Topic(
             CONFIGURATION,
             key="kind/name",
-            value="sensors, groups, notifications, recipients, settings",
+            value="sensors, groups, schedules, notifications, recipients, silences, dismissals, settings",
             writers=("console", "cli"),
             readers=("all",),
             cleanup="compact",

@@ -39,6 +39,8 @@ class Draft:
     sensors: tuple[tuple[Named, str | None], ...] = ()  # with the instance
     group: Named | None = None
     recipients: tuple[Named, ...] = ()
+    schedule: Named | None = None
+    copy_of: Named | None = None
     secrets: Mapping[str, SecretInput] = field(default_factory=dict)  # by path, as the key ring binds them
 
     @property

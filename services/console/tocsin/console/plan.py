@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tocsin.console.drafts import Draft, Named
 from tocsin.console.findings import Findings, nearest
 from tocsin.console.state import KINDS, Delete, Operation, Put, State
+from tocsin.console.yaml_timing import preset_of
 from tocsin.shared.configuration.names import fold
 from tocsin.shared.configuration.records import (
     RECORD_TYPES,
@@ -18,9 +19,12 @@ from tocsin.shared.configuration.records import (
     Ciphertext,
     Recipient,
     Record,
+    Schedule,
     SignedSecret,
+    Silence,
 )
 from tocsin.shared.configuration.rotation import signed_secret, with_retired
+from tocsin.shared.configuration.schedules import PRESETS, Week, parse_week
 from tocsin.shared.secrets import KeyRing, UndecryptableError
 
 _IDENTITY = {"revision", "updated_at"}
@@ -110,10 +114,12 @@ class Planner:
         self._ids: dict[tuple[str, str], str] = {}  # (kind, folded name) → id, once this is applied
         self._shown: dict[tuple[str, str], str] = {}  # → the name as written
         self._leaving: dict[tuple[str, str], Record] = {}
+        self._schedules: dict[str, Draft] = {}  # of the files
 
     def plan(self, drafts: Sequence[Draft]) -> Plan:
         before = {id(draft): self._identify(draft) for draft in drafts}
         self._index(drafts, before)
+        self._schedules = {draft.folded: draft for draft in drafts if draft.kind == "schedule"}
         steps = []
         for draft in drafts:
             after = self._build(draft, before[id(draft)])
@@ -153,7 +159,8 @@ class Planner:
             if record.kind not in KINDS or record.id in taken:
                 continue
             key = (record.kind, fold(record.name))
-            if self._prune:
+            # Files of rules say nothing about silences, which operators add and which end by themselves.
+            if self._prune and record.kind != Silence.kind:
                 self._leaving[key] = record
             else:
                 self._ids.setdefault(key, record.id)
@@ -180,20 +187,7 @@ class Planner:
         fields: dict[str, Any] = dict(draft.fields)
         fields["id"] = self._ids[draft.kind, draft.folded]
         fields["name"] = draft.name
-        if draft.kind == "notification":
-            fields["sensors"] = [
-                {"sensor_id": self._resolve("sensor", named, draft), "instance": instance}
-                for named, instance in draft.sensors
-            ]
-            fields["group_id"] = self._resolve("group", draft.group, draft) if draft.group else None
-            fields["recipient_ids"] = [self._resolve("recipient", named, draft) for named in draft.recipients]
-        elif draft.kind == "recipient":
-            told = draft.recipients
-            fields["on_failing_id"] = self._resolve("recipient", told[0], draft) if told else None
-            if isinstance(before, Recipient):
-                # An operator's pause outlasts an apply of files that say nothing about it.
-                for name in ("paused", "enabled", "enabled_at"):
-                    fields.setdefault(name, getattr(before, name))
+        self._refer(draft, before, fields)
         ciphertexts = self._encrypt(draft, before, fields["id"])
         if self._findings.all:
             return None
@@ -208,6 +202,48 @@ class Planner:
             self._check_kept(draft, former, record)
             return with_retired(former, record, self._now_ms)
         return record
+
+    def _refer(self, draft: Draft, before: Record | None, fields: dict[str, Any]) -> None:
+        """Names as ids, and what a file doesn't say but the record has."""
+        if draft.kind == "notification":
+            fields["sensors"] = [
+                {"sensor_id": self._resolve("sensor", named, draft), "instance": instance}
+                for named, instance in draft.sensors
+            ]
+            fields["group_id"] = self._resolve("group", draft.group, draft) if draft.group else None
+            fields["schedule_id"] = self._schedule(draft.schedule, draft) if draft.schedule else None
+            fields["recipient_ids"] = [self._resolve("recipient", named, draft) for named in draft.recipients]
+        elif draft.kind == "schedule":
+            fields["slots"] = self._week(draft, ())
+        elif draft.kind == "silence" and isinstance(before, Silence):
+            fields["created_by"] = before.created_by
+        elif draft.kind == "recipient":
+            told = draft.recipients
+            fields["on_failing_id"] = self._resolve("recipient", told[0], draft) if told else None
+            if isinstance(before, Recipient):
+                # An operator's pause outlasts an apply of files that say nothing about it.
+                for name in ("paused", "enabled", "enabled_at"):
+                    fields.setdefault(name, getattr(before, name))
+
+    def _schedule(self, named: Named, user: Draft) -> str | None:
+        return preset_of(named.name) or self._resolve("schedule", named, user)
+
+    def _week(self, draft: Draft, users: tuple[str, ...]) -> Week:
+        """What it copies, with its own days in place of those."""
+        base, copied = Week(), draft.copy_of
+        if copied is not None:
+            preset = preset_of(copied.name)
+            original = self._schedules.get(fold(copied.name))
+            if fold(copied.name) in (*users, draft.folded):
+                self._findings.add(copied.place, copied.path, f"{draft.name!r} would be a copy of itself")
+            elif preset is not None:
+                base = PRESETS[preset]
+            elif original is not None:
+                base = self._week(original, (*users, draft.folded))
+            elif self._resolve("schedule", copied, draft) is not None:
+                found = self._state.find("schedule", copied.name)
+                base = found.slots if isinstance(found, Schedule) else base
+        return parse_week(draft.fields["slots"], base)
 
     def _check_kept(self, draft: Draft, before: Recipient | None, after: Recipient) -> None:
         """A kept secret was checked for the scheme it was given for."""

@@ -11,11 +11,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tocsin.shared.configuration.names import record_key
-from tocsin.shared.configuration.records import Group, Notification, Recipient, Record, Sensor, Settings
+from tocsin.shared.configuration.records import (
+    Group,
+    Notification,
+    Recipient,
+    Record,
+    Schedule,
+    Sensor,
+    Settings,
+    Silence,
+)
 from tocsin.shared.configuration.rotation import with_retired
+from tocsin.shared.configuration.schedules import PRESETS
 from tocsin.shared.errors import UsageError
 
-KINDS: dict[str, type[Record]] = {model.kind: model for model in (Sensor, Group, Notification, Recipient)}
+KINDS: dict[str, type[Record]] = {
+    model.kind: model for model in (Sensor, Group, Schedule, Notification, Recipient, Silence)
+}
 """What a user defines, in the order in which it is written down."""
 
 SETTINGS_NAME = "deployment"
@@ -192,4 +204,6 @@ def references(record: Record) -> list[tuple[str, str]]:
     found = [("sensor", use.sensor_id) for use in record.sensors]
     if record.group_id is not None:
         found.append(("group", record.group_id))
+    if record.schedule_id is not None and record.schedule_id not in PRESETS:
+        found.append(("schedule", record.schedule_id))
     return found + [("recipient", recipient_id) for recipient_id in record.recipient_ids]

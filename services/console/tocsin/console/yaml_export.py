@@ -12,6 +12,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarStri
 from tocsin.console.state import KINDS, State
 from tocsin.shared.configuration.records import (
     DEFAULT_EXPIRE_AFTER_MS,
+    DEFAULT_FORGET_AFTER_MS,
     DEFAULT_KEEP_OLD_MS,
     DEFAULT_REPORTING_WITHIN_MS,
     BasicAuthentication,
@@ -19,13 +20,17 @@ from tocsin.shared.configuration.records import (
     Notification,
     Recipient,
     Record,
+    Schedule,
     Sensor,
     SignedSecret,
+    Silence,
     ThresholdSpec,
     Token,
     User,
     Webhook,
 )
+from tocsin.shared.configuration.schedules import PRESETS
+from tocsin.shared.configuration.silences import matcher_text
 from tocsin.shared.times import format_duration, format_rfc3339
 
 KEEP = {"keep": True}
@@ -53,6 +58,10 @@ def document_of(record: Record, names: Mapping[str, str]) -> Document:
     elif isinstance(record, Token):
         expires = None if record.expires_at is None else format_rfc3339(record.expires_at)
         found |= _given(scope=record.scope, hint=record.hint, created_by=record.created_by, expires_at=expires)
+    elif isinstance(record, Schedule):
+        found |= {"time_zone": record.time_zone, "slots": record.slots.as_ranges()}
+    elif isinstance(record, Silence):
+        found |= _silence(record)
     return found
 
 
@@ -71,8 +80,10 @@ def threshold_text(threshold: ThresholdSpec) -> str | int:
 
 
 def _notification(notification: Notification, names: Mapping[str, str]) -> Document:
-    within, kinds = notification.reporting_within, notification.notify_on
+    kinds = notification.notify_on
     default = tuple(Notification.model_fields["notify_on"].default)
+    if notification.remind_every:  # without `notify` it means another set then
+        default = ()
     return _given(
         sensors=[
             names.get(use.sensor_id, use.sensor_id)
@@ -83,9 +94,31 @@ def _notification(notification: Notification, names: Mapping[str, str]) -> Docum
         group=None if notification.group_id is None else names.get(notification.group_id, notification.group_id),
         threshold=threshold_text(notification.threshold),
         recipients=[names.get(recipient, recipient) for recipient in notification.recipient_ids],
-        reporting_within=None if within == DEFAULT_REPORTING_WITHIN_MS else format_duration(within),
+        **_timing(notification, names),
         notify=None if kinds == default else list(kinds),
     )
+
+
+def _timing(notification: Notification, names: Mapping[str, str]) -> Document:
+    within, forgotten = notification.reporting_within, notification.forget_after
+    schedule = notification.schedule_id
+    if schedule is not None and schedule not in PRESETS:
+        schedule = names.get(schedule, schedule)
+    return {
+        "for": format_duration(notification.for_) if notification.for_ else None,
+        "remind_every": format_duration(notification.remind_every) if notification.remind_every else None,
+        "cooldown": format_duration(notification.cooldown) if notification.cooldown else None,
+        "schedule": schedule,
+        "reporting_within": None if within == DEFAULT_REPORTING_WITHIN_MS else format_duration(within),
+        "forget_after": None if forgotten == DEFAULT_FORGET_AFTER_MS else format_duration(forgotten),
+    }
+
+
+def _silence(silence: Silence) -> Document:
+    found: Document = {"matchers": [matcher_text(matcher) for matcher in silence.matchers]}
+    if silence.starts_at:
+        found["from"] = format_rfc3339(silence.starts_at)
+    return found | {"until": format_rfc3339(silence.until)} | _given(comment=silence.comment or None)
 
 
 def _recipient(recipient: Recipient, names: Mapping[str, str]) -> Document:

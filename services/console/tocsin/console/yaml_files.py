@@ -12,13 +12,16 @@ from tocsin.console.yaml_fields import Fields, Reader, Schema
 from tocsin.console.yaml_nodes import MAX_FILE_BYTES, Node, parse_yaml
 from tocsin.console.yaml_recipients import Rules, read_recipient
 from tocsin.console.yaml_records import read_group, read_notification, read_sensor
+from tocsin.console.yaml_timing import read_schedule, read_silence
 
 SUFFIXES = (".yaml", ".yml")
 UNIT_TEST_SUFFIXES = (".test.yaml", ".test.yml")
 STDIN = "-"
 MAX_RECORDS = 20_000
 DOCUMENT = Schema(
-    "a configuration file", ("sensors", "groups", "notifications", "recipients"), ("schedules", "silences", "settings")
+    "a configuration file",
+    ("sensors", "groups", "schedules", "notifications", "recipients", "silences"),
+    ("settings",),
 )
 
 
@@ -89,8 +92,10 @@ def read_document(node: Node, reader: Reader, rules: Rules) -> list[Draft]:
     sections: Sequence[tuple[str, Callable[[Node], Draft | None]]] = (
         ("sensors", lambda item: read_sensor(item, reader)),
         ("groups", lambda item: read_group(item, reader)),
+        ("schedules", lambda item: read_schedule(item, reader)),
         ("notifications", lambda item: read_notification(item, reader)),
         ("recipients", lambda item: read_recipient(item, reader, rules)),
+        ("silences", lambda item: read_silence(item, reader)),
     )
     fields = Fields(node, DOCUMENT, reader)
     found = [read(item) for name, read in sections for _, item in fields.items(name, most=MAX_RECORDS)]

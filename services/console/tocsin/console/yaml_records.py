@@ -10,6 +10,7 @@ from tocsin.console.drafts import Draft, Named
 from tocsin.console.findings import nearest
 from tocsin.console.yaml_fields import Fields, Reader, Schema
 from tocsin.console.yaml_nodes import Mapping, Node, Scalar
+from tocsin.console.yaml_timing import TIMING, read_timing
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.names import fold
 from tocsin.shared.configuration.records import ThresholdSpec
@@ -29,8 +30,7 @@ SENSOR = Schema(
 GROUP = Schema("a group", (*COMMON, "systems", "tags"))
 NOTIFICATION = Schema(
     "a notification",
-    (*COMMON, "sensors", "group", "threshold", "recipients", "reporting_within", "notify"),
-    ("for", "remind_every", "schedule", "cooldown", "forget_after"),
+    (*COMMON, "sensors", "group", "threshold", "recipients", "notify", *TIMING),
 )
 SENSOR_USE = Schema("a sensor's name, or {sensor, instance}", ("sensor", "instance"), ("level",))
 
@@ -111,10 +111,7 @@ def read_notification(node: Node, reader: Reader) -> Draft | None:
     fields = Fields(node, NOTIFICATION, reader)
     name, renamed, values = read_common(fields)
     values["threshold"] = fields.convert("threshold", parse_threshold, required=True)
-    if fields.has("reporting_within"):
-        values["reporting_within"] = fields.duration("reporting_within")
-        if values["reporting_within"] == 0:
-            fields.problem("reporting_within", "must be longer than 0")
+    schedule = read_timing(fields, values)
     _read_notify(fields, values)
     group = fields.name("group", required=False)
     sensors = tuple(_sensor_uses(fields))
@@ -122,11 +119,15 @@ def read_notification(node: Node, reader: Reader) -> Draft | None:
     if not name:
         return None
     named_group = Named(group, fields.place_of("group"), "group") if group else None
-    return Draft("notification", name, fields.place, values, renamed, sensors, named_group, recipients)
+    return Draft(
+        "notification", name, fields.place, values, renamed, sensors, named_group, recipients, schedule=schedule
+    )
 
 
 def _read_notify(fields: Fields, values: dict[str, Any]) -> None:
     if not fields.has("notify"):
+        if values.get("remind_every"):  # who asks for reminders wants to get them
+            values["notify_on"] = ("activated", "reminder", "resolved")
         return
     kinds: list[str] = []
     for path, item in fields.items("notify", required=True):

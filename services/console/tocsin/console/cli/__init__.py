@@ -29,6 +29,8 @@ _COMMANDS = {
         "Run a service: gateway, detector, activator, router, dispatcher, console.",
     ),
     "admin": ("tocsin.console.cli.admin:admin", "Make the first account of the console, or reset a password."),
+    "silence": ("tocsin.console.cli.silences:silence", "Keep notifications quiet for a while."),
+    "dismiss": ("tocsin.console.cli.silences:dismiss", "End an open activation by hand."),
     "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),
     "replay": ("tocsin.ingest.replay:replay", "Play recorded readings as if they happened now."),
     "listen": ("tocsin.console.cli.listen:listen", "A receiver that verifies signatures and shows what came."),

@@ -26,7 +26,16 @@ from tocsin.console.yaml_recipients import Rules
 from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
-from tocsin.shared.configuration.records import Group, Notification, Recipient, Record, Sensor, Settings
+from tocsin.shared.configuration.records import (
+    Group,
+    Notification,
+    Recipient,
+    Record,
+    Schedule,
+    Sensor,
+    Settings,
+    Silence,
+)
 from tocsin.shared.errors import BrokerError, UsageError
 from tocsin.shared.ids import new_id
 from tocsin.shared.secrets import KeyRing, load_key_ring
@@ -179,7 +188,10 @@ def _kind(text: str) -> str:
 @click.argument("name", required=False)
 @click.option("-o", "--output", type=click.Choice(["table", "yaml", "json"]), default="table", show_default=True)
 def get(kind: str, name: str | None, output: str) -> None:
-    """Show records of KIND: sensors, groups, notifications, recipients or settings; or the one called NAME."""
+    """Show records of KIND, or the one called NAME.
+
+    There are sensors, groups, schedules, notifications, recipients, silences and settings.
+    """
     quiet_logs()
     wanted = _kind(kind)
     state = Store(CommonSettings.load(), actor()).read()
@@ -238,6 +250,10 @@ def _table(records: Sequence[Record], state: State) -> tuple[list[str], list[lis
             header = ["name", "sensors", "group", "threshold", "recipients"]
         case Recipient():
             header = ["name", "type", "reached by", "notifications"]
+        case Schedule():
+            header = ["name", "time_zone", "slots"]
+        case Silence():
+            header = ["name", "matchers", "from", "until", "comment"]
         case _:
             header = ["name", "tenant_id"]
     return header, [_row(record, names, uses) for record in records]
@@ -259,6 +275,12 @@ def _row(record: Record, names: dict[str, str], uses: dict[str, int]) -> list[st
         case Recipient():
             reached = record.email or (f"{record.webhook.method} {record.webhook.url}" if record.webhook else "")
             return [record.name, record.type, reached, str(uses.get(record.id, 0))]
+        case Schedule():
+            slots = "; ".join(f"{day} {', '.join(ranges)}" for day, ranges in record.slots.as_ranges().items())
+            return [record.name, record.time_zone, slots or "never"]
+        case Silence():
+            matchers = " ".join(document["matchers"])
+            return [record.name, matchers, *(str(document.get(name, "")) for name in ("from", "until", "comment"))]
         case Settings():
             return [record.name, record.tenant_id]
         case _:
