@@ -6,6 +6,7 @@ import base64
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -257,13 +258,15 @@ sys.exit({"router": run_router, "dispatcher": run_dispatcher}[service](at))
 class ScriptedServer:
     """A raw TCP server: hands each request, as bytes, to `answer`, which writes what it likes to the socket."""
 
-    def __init__(self, answer: Callable[[int, bytes, socket.socket], None]) -> None:
+    def __init__(self, answer: Callable[[int, bytes, socket.socket], None], tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[bytes] = []
         self.times: list[float] = []
+        self.connections = 0
         self._answer = answer
+        self._tls = tls
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/hook"
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}/hook"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -272,14 +275,18 @@ class ScriptedServer:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self.connections += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            while request := _read_request(connection):
-                self.requests.append(request)
-                self.times.append(time.monotonic())
-                self._answer(len(self.requests), request, connection)
+        with suppress(OSError), connection:  # an SSLError is one, too
+            if self._tls is not None:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            with connection:
+                while request := _read_request(connection):
+                    self.requests.append(request)
+                    self.times.append(time.monotonic())
+                    self._answer(len(self.requests), request, connection)
 
     def bodies(self) -> list[bytes]:
         return [request.partition(b"\r\n\r\n")[2] for request in self.requests]

@@ -21,6 +21,7 @@ from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused, Unavailable, Unknown
+from tocsin.dispatcher.main import http_client
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Recipient
@@ -134,12 +135,12 @@ async def channel_that(kind: str, behaviour: str, tmp_path: Path) -> AsyncIterat
         channel: Channel
         if kind == "fake":
             channel, recipient = FakeChannel(behaviour), unsigned_recipient("http://fake/")
-        elif kind == "webhook":
+        elif kind.startswith("webhook"):
             url = f"http://127.0.0.1:{free_port()}/"
             if behaviour in WEBHOOK:
                 url = stack.enter_context(ScriptedServer(WEBHOOK[behaviour])).url
-            settings = email_settings(tmp_path, 1)
-            channel = WebhookChannel(settings.egress_policy, Vault(settings), SystemClock())
+            settings = email_settings(tmp_path, 1, http_client=kind.partition("-")[2])
+            channel = WebhookChannel(settings.egress_policy, Vault(settings), SystemClock(), http_client(settings))
             recipient = unsigned_recipient(url, timeout=1000)
         else:
             port = free_port()
@@ -167,7 +168,7 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-@pytest.fixture(params=["fake", "webhook", "email"])
+@pytest.fixture(params=["fake", "webhook-lean", "webhook-aiohttp", "email"])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -120,6 +120,8 @@ def test_an_allow_list_opens_its_networks_mapped_ones_too_and_nothing_else() -> 
         ("https://2130706433/", "is a number"),
         ("https://0x7f.1/", "is a number"),
         ("https://127.1/", "is a number"),
+        ("https://local\u00adhost/", "not a name that can be looked up"),
+        ("https://a b.example/", "spaces"),
         ("https://" + "a" * 2100, "more than 2048"),
     ],
 )
@@ -131,6 +133,7 @@ def test_a_url_that_cannot_be_used_says_why(url: str, problem: str) -> None:
 
 def test_good_urls_pass() -> None:
     assert check_url("https://example.com/hook?a=%20b#c", PUBLIC) == []
+    assert check_url("https://bücher.example/", PUBLIC) == []
     assert check_url("https://[2606:4700::1111]:8443/", PUBLIC) == []
     assert check_url("http://127.0.0.1:8080/hook", OPEN) == []
 

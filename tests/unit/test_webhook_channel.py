@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
+from tocsin.dispatcher.main import http_client
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, RetiredSecret, Webhook
@@ -32,8 +33,20 @@ from tocsin.shared.secrets import load_key_ring
 Say = Callable[[int, bytes, socket.socket], None]
 
 
+CLIENT = "lean"
+
+
+@pytest.fixture(autouse=True, params=["lean", "aiohttp"])
+def client(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Everything here holds for both clients."""
+    global CLIENT  # noqa: PLW0603
+    CLIENT = request.param
+    yield
+    CLIENT = "lean"
+
+
 def settings(tmp_path: Path, **given: object) -> DispatcherSettings:
-    given = {"egress_allow": "127.0.0.0/8", "egress_http": True, **given}
+    given = {"egress_allow": "127.0.0.0/8", "egress_http": True, "http_client": CLIENT, **given}
     return settings_for("127.0.0.1:1", tmp_path, DispatcherSettings, **given)
 
 
@@ -41,7 +54,7 @@ def send(settings: DispatcherSettings, *recipients: Recipient) -> list[Outcome]:
     """To each in turn, over one channel."""
 
     async def scenario() -> list[Outcome]:
-        channel = WebhookChannel(settings.egress_policy, Vault(settings), SystemClock())
+        channel = WebhookChannel(settings.egress_policy, Vault(settings), SystemClock(), http_client(settings))
         outcomes = []
         for recipient in recipients:
             delivery = delivery_for(recipient)

@@ -9,6 +9,10 @@ from typing import TypeVar
 
 from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.channels.email import EmailChannel
+from tocsin.dispatcher.channels.http import HttpClient
+from tocsin.dispatcher.channels.http_aiohttp import AiohttpClient
+from tocsin.dispatcher.channels.http_lean import LeanClient
+from tocsin.dispatcher.channels.sockets import Tls
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.fence import Fence
@@ -74,7 +78,7 @@ def build_dispatcher(
     """Nothing is opened yet."""
     clock = clock or SystemClock()
     channels = channels or {
-        "webhook": WebhookChannel(settings.egress_policy, Vault(settings), clock),
+        "webhook": WebhookChannel(settings.egress_policy, Vault(settings), clock, http_client(settings)),
         "email": EmailChannel(settings),
     }
     partitions = Partitions()
@@ -99,6 +103,12 @@ def build_dispatcher(
         settings.concurrency,
     )
     return Dispatcher(Intake(settings, partitions, sender, settler, clock), sender, settler, fence)
+
+
+def http_client(settings: DispatcherSettings) -> HttpClient:
+    """The one the settings name."""
+    kind = AiohttpClient if settings.http_client == "aiohttp" else LeanClient
+    return kind(settings.egress_policy, Tls(settings.egress_ca_file))
 
 
 def _suppression(settings: CommonSettings, clock: Clock) -> Suppression:

@@ -29,6 +29,8 @@ class DispatcherSettings(CommonSettings):
 
     egress_allow: str = Field(default="", description="networks opened beyond the public ones, e.g. 10.0.0.0/8")
     egress_http: bool = Field(default=False, description="allow plain http")
+    egress_ca_file: Path | None = Field(default=None, description="certificates to trust besides the system's")
+    http_client: Literal["lean", "aiohttp"] = "lean"
     concurrency: int = Field(default=256, ge=1, description="deliveries in flight in one process")
     recipient_concurrency: int = Field(default=32, ge=1, description="deliveries in flight for one recipient")
     in_flight_bytes: int = Field(default=64 << 20, ge=1 << 20, description="bytes of deliveries taken and not settled")

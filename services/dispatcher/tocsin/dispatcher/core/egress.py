@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
+from yarl import URL
+
 Network = IPv4Network | IPv6Network
 
 # IANA special-purpose registries, and 168.63.129.16, a cloud's own metadata service.
@@ -110,6 +112,13 @@ def _check_scheme(parts: SplitResult, policy: EgressPolicy) -> list[str]:
     return ["the URL must start with https://"]
 
 
+def _check_name(parts: SplitResult) -> list[str]:
+    try:
+        return [] if URL(parts.geturl()).raw_host else ["the URL has no host"]
+    except ValueError:
+        return ["the URL's host is not a name that can be looked up"]
+
+
 def _check_host(parts: SplitResult, policy: EgressPolicy) -> list[str]:
     host = parts.hostname
     if not host:
@@ -119,6 +128,6 @@ def _check_host(parts: SplitResult, policy: EgressPolicy) -> list[str]:
     except ValueError:
         if _NUMERIC_HOST.fullmatch(host):
             return [f"the host {host[:64]!r} is a number: write an address in full, such as 192.0.2.1"]
-        return []
+        return _check_name(parts)
     refusal = policy.refusal(literal)
     return [] if refusal is None else [f"{refusal}; TOCSIN_EGRESS_ALLOW opens networks"]

@@ -167,6 +167,11 @@ class Signer:
                 case _:
                     assert_never(one.scheme)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the headers it sets."""
+        return frozenset(self.headers("", 0, b""))
+
     def headers(self, message_id: str, now_ms: int, body: bytes) -> dict[str, str]:
         """Of one attempt. `webhook-id` is always there: receivers drop repeats by it."""
         found = {"webhook-id": message_id}
