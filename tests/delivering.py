@@ -25,6 +25,7 @@ from tocsin.dispatcher.core.audit import Origin, routed
 from tocsin.dispatcher.main import build_dispatcher, nowhere
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
+from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.records import (
     AuthenticationOff,
@@ -122,7 +123,7 @@ def delivery_for(recipient: Recipient, **given: Any) -> Delivery:
         id=delivery_id(event.id, recipient.id),
         recipient=Ref(id=recipient.id, name=recipient.name),
         event=event,
-        routed_at=NOW,
+        routed_at=given.pop("routed_at", None) or SystemClock().now_ms(),
         **given,
     )
 
@@ -174,6 +175,7 @@ class RunningDispatcher:
         self.dispatcher = build_dispatcher(self.settings, self.follower, at=self.at, **self.extra)
         self.dispatcher.settler.start(self.stopping.is_set)
         self.dispatcher.sender.start()
+        self.dispatcher.parked.start(self.dispatcher.sender)
         self.dispatcher.intake.join()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -189,6 +191,7 @@ class RunningDispatcher:
     ) -> None:
         self.stopping.set()
         self.thread.join(60)
+        self.dispatcher.parked.close()
         self.dispatcher.sender.close()
         self.dispatcher.settler.close(5)
         self.follower.close()

@@ -126,3 +126,8 @@ def test_every_duration_of_every_service_is_written_with_its_unit(monkeypatch: p
     assert GatewaySettings.load(broker).gateway_delivery_timeout == 7_000
     assert DispatcherSettings.load(broker).settle_every == 7_000
     assert DispatcherSettings.load(broker).shutdown_grace == 7_000
+
+
+def test_a_retry_tier_given_twice_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"TOCSIN_RETRY_TIERS: .*a tier is given twice"):
+        CommonSettings.load({"KAFKA_BOOTSTRAP_SERVERS": "k:1"}, retry_tiers="5s,30s,5s")

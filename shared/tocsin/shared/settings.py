@@ -74,7 +74,11 @@ def _local_stack(state_dir: Path) -> dict[str, Any]:
 
 
 def _tiers(value: Any) -> Any:
-    return tuple(parse_duration(part) for part in value.split(",")) if isinstance(value, str) else value
+    tiers = tuple(parse_duration(part) for part in value.split(",")) if isinstance(value, str) else value
+    if isinstance(tiers, tuple) and len(set(tiers)) != len(tiers):
+        # Each is a topic: one named twice to the broker's client ends the process.
+        raise ValueError("a tier is given twice; a recipient's own `retry` may name one more often")
+    return tiers
 
 
 class CommonSettings(BaseSettings):

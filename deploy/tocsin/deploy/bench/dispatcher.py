@@ -173,7 +173,7 @@ def _put_backlog(settings: DispatcherSettings, recipients: Sequence[Recipient], 
             id=delivery_id(one.id, recipient.id),
             recipient=Ref(id=recipient.id, name=recipient.name),
             event=one,
-            routed_at=event.time,
+            routed_at=SystemClock().now_ms(),
         )
         routed = {"kind": "routed", "delivery_id": delivery.id, "replay": 0, "time": "2026-11-23T10:00:00.000Z"}
         producer.produce(settings.topic(DELIVERY_AUDIT), key=delivery.id, value=json.dumps(routed))

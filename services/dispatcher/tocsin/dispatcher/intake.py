@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.core.offsets import Progress
 from tocsin.dispatcher.core.retries import jitter_ms
+from tocsin.dispatcher.parked_reader import ParkedReader
 from tocsin.dispatcher.partitions import Partition, PartitionKey, Partitions
 from tocsin.dispatcher.sender import Sender
 from tocsin.dispatcher.settings import DispatcherSettings
@@ -27,7 +29,7 @@ from tocsin.shared.schemas.base import Source
 from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
-from tocsin.shared.topics import DELIVERIES, retry_topic
+from tocsin.shared.topics import DELIVERIES, DELIVERY_PARKED, retry_topic
 
 log = logger(__name__)
 
@@ -49,15 +51,24 @@ class Intake:
     """Everything here runs on the thread that calls `step`."""
 
     def __init__(
-        self, settings: DispatcherSettings, partitions: Partitions, sender: Sender, settler: Settler, clock: Clock
+        self,
+        settings: DispatcherSettings,
+        partitions: Partitions,
+        sender: Sender,
+        parked: ParkedReader,
+        settler: Settler,
+        clock: Clock,
     ) -> None:
         self._settings = settings
         self._partitions = partitions
         self._sender = sender
+        self._parked = parked
         self._settler = settler
         self._clock = clock
         self._tiers = {settings.topic(retry_topic(tier)): tier for tier in settings.retry_tiers}
-        self._topics = [settings.topic(DELIVERIES), *self._tiers]
+        self._deliveries = settings.topic(DELIVERIES)
+        self._parked_topic = settings.topic(DELIVERY_PARKED)
+        self._topics = [self._deliveries, *self._tiers]
         self._held: dict[PartitionKey, _Hold] = {}
         self._joined_anew = False
         self._rejoin = False
@@ -139,17 +150,21 @@ class Intake:
         assert offset is not None
         partition = self._partitions.get((topic, number))
         # Behind a held record everything is read again later.
-        if partition is None or partition.key in self._held or self._draining or partition.progress.seen(offset):
+        if partition is None or partition.key in self._held or self._draining:
             return None
-        if partition.progress.settled(offset):
-            partition.progress.skip(offset)
+        progress = partition.progress
+        assert isinstance(progress, Progress)
+        if progress.seen(offset):
+            return None
+        if progress.settled(offset):
+            progress.skip(offset)
             return None
         tier = self._tiers.get(topic)
         due = _due(message) if tier is not None else 0
         if due > self._clock.now_ms():
             self._hold(partition, offset, due)
             return None
-        if not partition.progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
+        if not progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
             self._hold(partition, offset, None)
             return None
         value = message.value()
@@ -161,7 +176,7 @@ class Intake:
             return None
         jitter = 0 if tier is None else jitter_ms(delivery.id, delivery.attempts, tier)
         origin = Origin(Source(topic=topic, partition=number, offset=offset), self._settings.instance)
-        return Taken(delivery, partition, offset, origin, due + jitter)
+        return Taken(delivery, partition, offset, origin, due + jitter, value or b"")
 
     def _reject(self, partition: Partition, offset: int, error: CodecError) -> None:
         """Poison is nobody's delivery: it has no ids to audit it under. Said, counted, passed over."""
@@ -195,38 +210,59 @@ class Intake:
                 continue
             if not hold.sought:
                 self._seek(key, hold)
-            elif self._may_go_on(partition, hold, now):
+            elif self._may_go_on(partition, hold, now) and self._ready(key[1]):
                 del self._held[key]
                 self._consumer.resume([TopicPartition(*key)])
 
     def _may_go_on(self, partition: Partition, hold: _Hold, now: int) -> bool:
         if hold.due_ms is not None:
             return hold.due_ms <= now
+        progress = partition.progress
+        assert isinstance(progress, Progress)
         bytes_free = self._partitions.open_bytes <= self._settings.in_flight_bytes // 2
-        return bytes_free and (partition.progress.nearly_empty or partition.progress.inherited(hold.offset))
+        return bytes_free and (progress.nearly_empty or progress.inherited(hold.offset))
+
+    def _ready(self, number: int) -> bool:
+        """Whether it is known what waits for the recipients of this partition, and how they stand."""
+        parked = self._partitions.get((self._parked_topic, number))
+        return parked is not None and parked.ready
 
     def _pause_all(self) -> None:
-        keys = [key for key in self._partitions.keys() if key not in self._held]  # noqa: SIM118  not a mapping
+        keys = [
+            key
+            for key in self._partitions.keys()  # noqa: SIM118  not a mapping
+            if key not in self._held and key[0] != self._parked_topic
+        ]
         if keys:
             self._consumer.pause([TopicPartition(*key) for key in keys])
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._held.clear()
+        numbers = [one.partition for one in assigned if one.topic == self._deliveries]
+        parked = [TopicPartition(self._parked_topic, number) for number in numbers]
         try:
-            committed = self._retrying(lambda: consumer.committed(assigned, timeout=COMMITTED_TIMEOUT))
+            topics = consumer.list_topics(self._deliveries, COMMITTED_TIMEOUT).topics
+            committed = self._retrying(lambda: consumer.committed([*assigned, *parked], timeout=COMMITTED_TIMEOUT))
         except KafkaException as error:
             log.warning("committed offsets cannot be read; joining anew", error=str(error))
             consumer.assign([])
             self._rejoin = True
             return
+        self._partitions.count = max(1, len(topics[self._deliveries].partitions))
         starts = []
         for one in committed:
             known = None if one.offset < 0 else one.offset
+            if one.topic == self._parked_topic:
+                self._parked.assign(self._partitions.assign_parked((one.topic, one.partition), known))
+                continue
             self._partitions.assign((one.topic, one.partition), known, one.metadata or "")
             starts.append(TopicPartition(one.topic, one.partition, OFFSET_BEGINNING if known is None else known))
         consumer.assign(starts)
+        # Until it is known what waits for their recipients, and how those stand.
         if starts:
-            consumer.resume(starts)
+            consumer.pause(starts)
+        for one in starts:
+            self._held[one.topic, one.partition] = _Hold(one.offset, None, sought=False)
         self._joined_anew = self._assigned = True
         log.info("partitions assigned", count=len(starts))
 
@@ -241,7 +277,7 @@ class Intake:
                     raise
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        keys = [(one.topic, one.partition) for one in revoked]
+        keys = self._with_parked(revoked)
         bound = self._settings.rebalance_drain / 1000
         self._partitions.stop_starting(keys)
         if not self._partitions.wait_until_idle(keys, bound):
@@ -251,13 +287,23 @@ class Intake:
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         log.warning("partitions lost: cut off from the group; nothing of them is sent any more", count=len(lost))
-        self._forget([(one.topic, one.partition) for one in lost])
+        self._forget(self._with_parked(lost))
+
+    def _with_parked(self, leaving: Sequence[TopicPartition]) -> list[PartitionKey]:
+        """What waits for the recipients of a partition leaves with it."""
+        numbers = [one.partition for one in leaving if one.topic == self._deliveries]
+        keys = [(one.topic, one.partition) for one in leaving]
+        return [*keys, *((self._parked_topic, number) for number in numbers)]
 
     def _forget(self, keys: Sequence[PartitionKey]) -> None:
         self._assigned = False
         self._partitions.remove(keys)
         for key in keys:
             self._held.pop(key, None)
+        numbers = [number for topic, number in keys if topic == self._parked_topic]
+        for number in numbers:
+            self._parked.revoke(number)
+        self._sender.forget(numbers)
 
 
 def _due(message: Message) -> int:

@@ -2,7 +2,8 @@
 
 1. The ends of `delivery-audit`, so that what is routed later is not judged.
 2. The group's committed offsets and metadata, all at once: a transaction that settles is in them whole or not at all.
-3. What waits beyond them, in `deliveries` and the retry topics.
+3. What is parked, and then what waits beyond the offsets, in `deliveries` and the retry topics: what goes from the
+   one to the others between is seen in both, never in neither.
 4. The audit to its end of now: whatever had been settled at 2 has its terminal record there.
 """
 
@@ -20,7 +21,7 @@ from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
 from tocsin.shared.errors import BrokerError
 from tocsin.shared.times import parse_rfc3339
-from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, retry_topic
+from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_PARKED, retry_topic
 
 LONGEST_LIFE_MS = 4 * 86_400_000
 """A day more than a delivery lives: near a retention's edge its `routed` may be gone and its end not."""
@@ -45,14 +46,16 @@ _audited = msgspec.json.Decoder(_Audited)
 
 def read_ledger(settings: DispatcherSettings, since_ms: int = 0) -> LedgerReport:
     """Raises TocsinError when the topics are not there or the broker does not answer."""
-    # Later: `delivery-parked` is one more place to wait in.
     names = (DELIVERIES, *(retry_topic(tier) for tier in settings.retry_tiers))
-    counts = kafka.check_topics(settings, (*names, DELIVERY_AUDIT))
+    counts = kafka.check_topics(settings, (*names, DELIVERY_PARKED, DELIVERY_AUDIT))
     audit = [(settings.topic(DELIVERY_AUDIT), number) for number in range(counts[DELIVERY_AUDIT])]
     places = [(settings.topic(name), number) for name in names for number in range(counts[name])]
+    parked = [(settings.topic(DELIVERY_PARKED), number) for number in range(counts[DELIVERY_PARKED])]
     try:
         judged_until = ends_of(settings, audit)
-        waiting = list(_read_waiting(settings, places))
+        committed = _committed(settings, places)
+        waiting = _read_parked(settings, parked)
+        waiting |= set(_read_waiting(settings, places, committed))
         ledger = Ledger(max(since_ms, _complete_since(settings, judged_until)))
         _read_audit(settings, ledger, audit, judged_until)
     except KafkaException as error:
@@ -60,12 +63,30 @@ def read_ledger(settings: DispatcherSettings, since_ms: int = 0) -> LedgerReport
     return ledger.report(waiting)
 
 
-def _read_waiting(settings: DispatcherSettings, places: list[PartitionKey]) -> Iterator[Key]:
+def _committed(settings: DispatcherSettings, places: list[PartitionKey]) -> list[TopicPartition]:
     asker: Consumer = kafka.consumer(settings.kafka, settings.dispatcher_group)
     try:
-        answers = asker.committed([TopicPartition(*place) for place in places], timeout=ASK_TIMEOUT)
+        return asker.committed([TopicPartition(*place) for place in places], timeout=ASK_TIMEOUT)
     finally:
         asker.close()
+
+
+def _read_parked(settings: DispatcherSettings, places: list[PartitionKey]) -> set[Key]:
+    waiting: set[Key] = set()
+    for message in read_until(settings, dict.fromkeys(places), ends_of(settings, places)):
+        delivery, _, replay = (message.key() or b"").decode(errors="replace").partition("/")[2].rpartition("/")
+        if not (delivery and replay.isdigit()):
+            continue  # poison
+        if message.value() is None:
+            waiting.discard((delivery, int(replay)))
+        else:
+            waiting.add((delivery, int(replay)))
+    return waiting
+
+
+def _read_waiting(
+    settings: DispatcherSettings, places: list[PartitionKey], answers: list[TopicPartition]
+) -> Iterator[Key]:
     known = {
         (answer.topic, answer.partition): Progress(answer.offset, answer.metadata or "")
         for answer in answers

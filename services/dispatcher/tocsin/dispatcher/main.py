@@ -17,6 +17,7 @@ from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.intake import Intake
+from tocsin.dispatcher.parked_reader import ParkedReader
 from tocsin.dispatcher.partitions import Partitions
 from tocsin.dispatcher.pipeline import Pipeline
 from tocsin.dispatcher.router import Router
@@ -25,9 +26,11 @@ from tocsin.dispatcher.settings import DispatcherSettings, RouterSettings
 from tocsin.dispatcher.settler import Settler
 from tocsin.dispatcher.stages.address import Address
 from tocsin.dispatcher.stages.conclude import Conclude
+from tocsin.dispatcher.stages.expire import Expire
 from tocsin.dispatcher.stages.render import Render
 from tocsin.dispatcher.stages.send import Send
 from tocsin.dispatcher.stages.steps import Settled
+from tocsin.dispatcher.standings import Standings
 from tocsin.dispatcher.suppression import NoSuppression, RedisSuppression, Suppression
 from tocsin.shared import kafka
 from tocsin.shared.clock import Clock, SystemClock
@@ -43,7 +46,9 @@ from tocsin.shared.topics import (
     DELIVERIES,
     DELIVERY_AUDIT,
     DELIVERY_DEAD_LETTER,
+    DELIVERY_PARKED,
     NOTIFICATION_EVENTS,
+    RECIPIENT_STATE,
     ROUTER_STATE,
     retry_topic,
 )
@@ -63,6 +68,7 @@ class Dispatcher:
 
     intake: Intake
     sender: Sender
+    parked: ParkedReader
     settler: Settler
     fence: Fence
 
@@ -90,19 +96,29 @@ def build_dispatcher(
         sender.resume()
 
     settler = Settler(settings, partitions, fence, on_durable, at)
+    standings = Standings(configuration, settings.circuit, settings.instance)
+    parked = ParkedReader(settings, partitions, settler.put)
     pipeline = Pipeline(
         Address(configuration, channels, clock),
-        # Later: waiting for the recipient (circuit, pause, rate, order) stands here.
+        Expire(standings, clock),
         Render(clock),
         Send(clock, at),
-        Conclude(settings.retry_tiers),
+        Conclude(settings.retry_tiers, standings),
     )
-    sender = Sender(
-        SenderParts(pipeline, channels, _suppression(settings, clock), partitions, fence, clock, settler.put),
-        settings.recipient_concurrency,
-        settings.concurrency,
+    parts = SenderParts(
+        pipeline=pipeline,
+        channels=channels,
+        suppression=_suppression(settings, clock),
+        standings=standings,
+        configuration=configuration,
+        partitions=partitions,
+        fetcher=parked,
+        fence=fence,
+        clock=clock,
+        settle=settler.put,
     )
-    return Dispatcher(Intake(settings, partitions, sender, settler, clock), sender, settler, fence)
+    sender = Sender(parts, settings.desk)
+    return Dispatcher(Intake(settings, partitions, sender, parked, settler, clock), sender, parked, settler, fence)
 
 
 def http_client(settings: DispatcherSettings) -> HttpClient:
@@ -146,6 +162,8 @@ def _dispatch(settings: DispatcherSettings, parts: _Parts, at: Callable[[str], N
         return 0
     parts.lifecycle.add("sender", sender.close)
     sender.start()
+    parts.lifecycle.add("parked reader", dispatcher.parked.close)
+    dispatcher.parked.start(sender)
     intake.join()
     while not parts.lifecycle.stopping.is_set() and not settler.broken:
         intake.step()
@@ -185,7 +203,14 @@ def _show(health: Health, name: str, fine: bool, why: str) -> None:
 
 _TOPICS = {
     "router": (NOTIFICATION_EVENTS, ROUTER_STATE, DELIVERIES, DELIVERY_AUDIT, CONFIGURATION),
-    "dispatcher": (DELIVERIES, DELIVERY_DEAD_LETTER, DELIVERY_AUDIT, CONFIGURATION),
+    "dispatcher": (
+        DELIVERIES,
+        DELIVERY_PARKED,
+        RECIPIENT_STATE,
+        DELIVERY_DEAD_LETTER,
+        DELIVERY_AUDIT,
+        CONFIGURATION,
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tocsin.dispatcher.core.offsets import Progress
+from tocsin.dispatcher.core.offsets import Progress, Turns
 
 PartitionKey = tuple[str, int]
 """(topic as the broker calls it, partition)."""
@@ -20,11 +20,12 @@ class Partition:
     """One assignment of one partition; a new assignment is a new object, so that late results meet the old one."""
 
     key: PartitionKey
-    progress: Progress
+    progress: Progress | Turns
     active: bool = True  # False: somebody else's by now, results are dropped
     starting: bool = True  # False: being taken away, nothing new is started
     in_flight: int = 0  # being sent
     bytes: dict[int, int] = field(default_factory=dict)  # by offset, of what is open
+    ready: bool = False  # of `delivery-parked`: it is known what waits there
 
 
 class Partitions:
@@ -34,11 +35,20 @@ class Partitions:
         self._changed = threading.Condition()
         self._partitions: dict[PartitionKey, Partition] = {}
         self.open_bytes = 0
+        self.count = 1  # of each topic of deliveries; known at the first assignment
 
     def assign(self, key: PartitionKey, committed: int | None, metadata: str) -> None:
+        self._assign(Partition(key, Progress(committed, metadata)))
+
+    def assign_parked(self, key: PartitionKey, committed: int | None) -> Partition:
+        partition = Partition(key, Turns(committed))
+        self._assign(partition)
+        return partition
+
+    def _assign(self, partition: Partition) -> None:
         with self._changed:
-            self._drop(key)
-            self._partitions[key] = Partition(key, Progress(committed, metadata))
+            self._drop(partition.key)
+            self._partitions[partition.key] = partition
 
     def get(self, key: PartitionKey) -> Partition | None:
         return self._partitions.get(key)
@@ -97,9 +107,16 @@ class Partitions:
             if not partition.in_flight:
                 self._changed.notify_all()
 
-    def settle(self, partition: Partition, offset: int) -> bool:
+    def give_back(self, partition: Partition, offset: int) -> None:
+        """One of `delivery-parked` stays where it is."""
+        with self._changed:
+            self.open_bytes -= partition.bytes.pop(offset, 0)
+
+    def settle(self, partition: Partition, offset: int | None) -> bool:
         """Mark one as settled for the next commit; False where it is not ours any more, or was marked before."""
         with self._changed:
+            if offset is None:
+                return partition.active
             if not partition.active or offset not in partition.bytes:
                 return False
             partition.progress.settle(offset)

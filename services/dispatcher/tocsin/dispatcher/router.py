@@ -135,7 +135,7 @@ class Router:
                 made += self._route(producer, Source(topic=self._topic, partition=number, offset=offset), event,
                                     configuration, touched)  # fmt: skip
         for (number, key), row in touched.items():
-            produce(producer, self._settings, Out(ROUTER_STATE, key.encode(), row.encode(), []), number)
+            produce(producer, self._settings, Out(ROUTER_STATE, key.encode(), row.encode(), [], number))
         offsets = [TopicPartition(self._topic, number, offset) for number, offset in moved.items()]
         membership = self._consumer.consumer_group_metadata()
         self._calls("offsets", lambda: producer.send_offsets_to_transaction(offsets, membership, CALL_TIMEOUT), OVERRUN)

@@ -1,30 +1,48 @@
-"""The sending loop, on a thread of its own: lanes in, settlements out."""
+"""The sending loop, on a thread of its own: deliveries in, settlements out. Who is next, the desk says."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from tocsin.dispatcher.channels.base import Channel
-from tocsin.dispatcher.core.lanes import Lanes
+from tocsin.dispatcher.core.desk import Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
+from tocsin.dispatcher.core.flow import Ended
+from tocsin.dispatcher.core.outcomes import Outcome, Unavailable
+from tocsin.dispatcher.core.standing import SLOW_DOWN, verdict_of
+from tocsin.dispatcher.core.waiting import Entry
 from tocsin.dispatcher.fence import Fence
-from tocsin.dispatcher.partitions import Partitions
+from tocsin.dispatcher.parked_reader import Seen
+from tocsin.dispatcher.partitions import Partition, Partitions
 from tocsin.dispatcher.pipeline import Pipeline
-from tocsin.dispatcher.stages.records import done_key, end_without_attempt, give_up
+from tocsin.dispatcher.stages.records import (
+    done_key,
+    end_without_attempt,
+    give_up,
+    parked_key,
+    parked_out,
+    unparked_out,
+)
 from tocsin.dispatcher.stages.steps import Settled, Taken
+from tocsin.dispatcher.standings import Standings
 from tocsin.dispatcher.suppression import Suppression
 from tocsin.shared.clock import Clock
+from tocsin.shared.configuration.follower import ConfigurationSource
+from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.partitioning import partition_for
+from tocsin.shared.schemas.recipient_state import RecipientState
+from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
 
 T = TypeVar("T")
 CLOSING_TIMEOUT = 5.0
+TICK = 0.1
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -35,6 +53,12 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+class Fetcher(Protocol):
+    """Brings parked deliveries back."""
+
+    def want(self, fetches: Sequence[Fetch]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class SenderParts:
     """What the loop works with."""
@@ -42,44 +66,63 @@ class SenderParts:
     pipeline: Pipeline
     channels: Mapping[str, Channel]
     suppression: Suppression
+    standings: Standings
+    configuration: ConfigurationSource
     partitions: Partitions
+    fetcher: Fetcher
     fence: Fence
     clock: Clock
     settle: Callable[[Settled], None]
 
 
 class Sender:
-    """`submit`, `resume`, `remember`, `idle` and the drains are for other threads; the rest stays on the loop."""
+    """What has no underscore is for other threads; the rest stays on the loop."""
 
-    def __init__(self, parts: SenderParts, per_recipient: int, in_all: int) -> None:
+    def __init__(self, parts: SenderParts, policy: DeskPolicy) -> None:
         self._parts = parts
-        self._lanes: Lanes[Taken] = Lanes(per_recipient, in_all)
+        self._desk: Desk[Taken] = Desk(policy)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = new_event_loop()
-        self._cutting_off = False
+        self._draining = self._cutting_off = False
+        self._configured: Configuration | None = None
+        self._parked: dict[int, Partition] = {}  # of `delivery-parked`, those that are known
+        self._wake: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+        self._loop.call_soon_threadsafe(self._tick)
 
     def submit(self, batch: Sequence[Taken]) -> None:
         """These wait for their turn. Each ends in one settlement, or is dropped with its partition."""
-        self._soon(self._admit_soon, batch)
+        self._loop.call_soon_threadsafe(self._admit_soon, batch)
 
     def resume(self) -> None:
         """Something that held back new sends may be over."""
-        self._soon(self._pump)
+        self._loop.call_soon_threadsafe(self._pump)
 
     def remember(self, keys: Sequence[str]) -> None:
         """These are durably done."""
-        self._soon(lambda: self._spawn(self._parts.suppression.remember(keys)))
+        self._loop.call_soon_threadsafe(lambda: self._spawn(self._parts.suppression.remember(keys)))
 
-    def _soon(self, call: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop has been closed: nobody is there to do it
-            self._loop.call_soon_threadsafe(call, *arguments)
+    def parked_seen(self, partition: Partition, seen: Sequence[Seen]) -> None:
+        """These are in `delivery-parked` now."""
+        self._loop.call_soon_threadsafe(self._see, partition, seen)
+
+    def parked_restored(self, partition: Partition, rows: dict[str, RecipientState]) -> None:
+        """All that waited in this partition has been seen."""
+        self._loop.call_soon_threadsafe(self._restored, partition, rows)
+
+    def parked_fetched(self, fetched: Sequence[tuple[Fetch, Taken | None]]) -> None:
+        """These were asked for."""
+        self._loop.call_soon_threadsafe(self._arrived, fetched)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """These partitions have left."""
+        self._call(self._forget(list(numbers)))
 
     def drop_waiting(self) -> None:
-        """What has not started stays where it is in Kafka."""
+        """Forget what has not started; it stays where it is in Kafka. Nothing new is started from here on."""
         self._call(self._drop_waiting())
 
     def cut_off(self, timeout: float) -> None:
@@ -110,6 +153,8 @@ class Sender:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    # What comes in
+
     def _admit_soon(self, batch: Sequence[Taken]) -> None:
         self._spawn(self._admit(batch))
 
@@ -122,7 +167,7 @@ class Sender:
             elif taken.not_before_ms > now:
                 self._loop.call_later((taken.not_before_ms - now) / 1000, self._offer_late, taken)
             else:
-                self._lanes.offer(taken.delivery.recipient.id, taken)
+                self._offer(taken)
         self._pump()
 
     async def _known(self, batch: Sequence[Taken]) -> set[str]:
@@ -134,47 +179,201 @@ class Sender:
             return set()
 
     def _offer_late(self, taken: Taken) -> None:
-        self._lanes.offer(taken.delivery.recipient.id, taken)
+        self._offer(taken)
         self._pump()
+
+    def _offer(self, taken: Taken) -> None:
+        if self._draining or not taken.partition.active:
+            return
+        recipient = self._parts.configuration.current.recipients.get(taken.delivery.recipient.id)
+        if recipient is not None and recipient.ordered is not None:
+            event = taken.delivery.event
+            lane = event.activation_id if recipient.ordered == "activation" else event.notification.id
+            taken = replace(taken, lane=lane)
+        seat = self._seat(taken.delivery.recipient.id, taken.number)
+        entry = Entry(taken, taken.lane, len(taken.value))
+        left = self._desk.offer(seat, entry, self._parts.clock.monotonic(), self._parts.clock.now_ms())
+        if left:
+            self._park(left)
+
+    def _seat(self, recipient: str, number: int) -> Seat[Taken]:
+        found = self._desk.seat(recipient, number)
+        return found or self._desk.add(recipient, number, self._parts.standings.terms(recipient))
+
+    def _park(self, leaves: Sequence[Leaves[Taken]]) -> None:
+        for one in leaves:
+            taken = one.entry.item
+            if one.entry.parked_at is not None:
+                self._parts.partitions.give_back(taken.partition, taken.offset)
+                continue
+            seat = self._seat(taken.delivery.recipient.id, taken.number)
+            self._desk.leaves(seat, parked_key(taken.delivery), taken.lane)
+            out = parked_out(taken, taken.number, taken.lane)
+            self._parts.settle(Settled(taken.partition, taken.offset, (out,)))
+            metrics.PARKED.labels(one.because).inc()
+
+    def _see(self, partition: Partition, seen: Sequence[Seen]) -> None:
+        if not partition.active:
+            return
+        number = partition.key[1]
+        touched: dict[str, Seat[Taken]] = {}
+        for one in seen:
+            seat = touched[one.recipient] = self._seat(one.recipient, number)
+            if one.instead_of is not None:
+                seat.parked.gone(one.instead_of, one.lane)
+            if not one.tombstone:
+                self._desk.seen(seat, one.key, one.offset, one.lane, one.due_ms, one.front)
+        if partition.ready:
+            self._fetch(touched.values())
+
+    def _restored(self, partition: Partition, rows: dict[str, RecipientState]) -> None:
+        if not partition.active:
+            return
+        number = partition.key[1]
+        self._parts.standings.restore(rows)
+        self._parked[number] = partition
+        self._reconcile([number])
+        partition.ready = True
+
+    def _arrived(self, fetched: Sequence[tuple[Fetch, Taken | None]]) -> None:
+        for fetch, taken in fetched:
+            seat = self._desk.seat(fetch.recipient, fetch.partition)
+            if seat is None or (taken is not None and not taken.partition.active):
+                continue
+            if taken is None:
+                self._desk.lost(seat, fetch.offset, fetch.lane)
+            elif not self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset)):
+                self._parts.partitions.give_back(taken.partition, taken.offset)
+        self._pump()
+
+    # What goes out
 
     def _pump(self) -> None:
-        while not self._cutting_off and not self._parts.fence.closed and (turn := self._lanes.take()):
-            self._spawn(self._serve(*turn))
+        while not self._stopped() and (turn := self._desk.take(self._parts.clock.monotonic())):
+            self._spawn(self._serve(turn))
+        at = self._desk.wakes_at()
+        if at is not None and (self._wake is None or self._wake.cancelled()):
+            self._wake = self._loop.call_later(max(0.0, at - self._parts.clock.monotonic()), self._woken)
 
-    async def _serve(self, lane: str, taken: Taken) -> None:
-        # One task goes on with whatever is next: a new task for each would cost as much as the rest of this loop.
-        turn: tuple[str, Taken] | None = (lane, taken)
-        while turn is not None:
-            lane, taken = turn
-            try:
-                if self._parts.partitions.start(taken.partition):
-                    await self._deliver(taken)
-            finally:
-                self._lanes.done(lane)
-            stopped = self._cutting_off or self._parts.fence.closed
-            turn = None if stopped else self._lanes.take()
+    def _woken(self) -> None:
+        self._wake = None
         self._pump()
 
-    async def _deliver(self, taken: Taken) -> None:
+    def _stopped(self) -> bool:
+        return self._draining or self._cutting_off or self._parts.fence.closed
+
+    async def _serve(self, first: Turn[Taken]) -> None:
+        # One task goes on with whatever is next: a new task for each would cost as much as the rest of this loop.
+        turn: Turn[Taken] | None = first
+        while turn is not None:
+            taken = turn.entry.item
+            settled: Settled | None = None
+            if self._parts.partitions.start(taken.partition):
+                settled = await self._deliver(taken)
+            self._finish(turn, settled)
+            turn = None if self._stopped() else self._desk.take(self._parts.clock.monotonic())
+        self._pump()
+
+    async def _deliver(self, taken: Taken) -> Settled:
         try:
-            self._parts.settle(await self._parts.pipeline(taken))
+            settled = await self._parts.pipeline(taken)
         except Exception:
             log.exception("a delivery could not be worked on", delivery=taken.delivery.id)
-            self._parts.settle(give_up(taken, self._parts.clock.now_ms(), "internal_error"))
-        finally:
-            self._parts.partitions.end(taken.partition)
+            settled = give_up(taken, self._parts.clock.now_ms(), "internal_error")
+        if taken.parked and not settled.parked_again:
+            out = unparked_out(parked_key(taken.delivery), taken.offset, taken.lane, taken.number)
+            settled = replace(settled, records=(*settled.records, out))
+        self._parts.settle(settled)
+        self._parts.partitions.end(taken.partition)
+        return settled
+
+    def _finish(self, turn: Turn[Taken], settled: Settled | None) -> None:
+        attempt = settled.attempt if settled is not None else None
+        again = settled is not None and settled.parked_again
+        seat = turn.seat
+        left = self._desk.done(turn, self._parts.clock.monotonic(), _ended(attempt), again=again)
+        if seat.id in self._parts.standings.changed:
+            self._parts.standings.changed.discard(seat.id)
+            left += self._desk.set_terms(seat, self._parts.standings.terms(seat.id))
+        if left:
+            self._park(left)
+        if seat.fetching or len(seat.parked):
+            self._fetch([seat])
+
+    def _fetch(self, seats: Iterable[Seat[Taken]]) -> None:
+        if self._draining:
+            return
+        at, now = self._parts.clock.monotonic(), self._parts.clock.now_ms()
+        wanted = [fetch for seat in seats for fetch in self._desk.wanted(seat, at, now)]
+        if wanted:
+            self._parts.fetcher.want(wanted)
+
+    # Every tenth of a second
+
+    def _tick(self) -> None:
+        if self._cutting_off:
+            return
+        self._loop.call_later(TICK, self._tick)
+        try:
+            if self._parts.configuration.current is not self._configured:
+                self._reconcile(list(self._parked))
+            self._park(self._desk.tick(self._parts.clock.monotonic()))
+            self._fetch([seat for seat in self._desk.busy() if self._parts_ready(seat.partition)])
+            metrics.RECIPIENTS_HELD.set(self._desk.held())
+        except Exception:
+            log.exception("looking after the recipients failed")
+        self._pump()
+
+    def _parts_ready(self, number: int) -> bool:
+        partition = self._parked.get(number)
+        return partition is not None and partition.ready
+
+    def _reconcile(self, numbers: Sequence[int]) -> None:
+        """What the configuration says now of recipients in these partitions."""
+        self._configured = configuration = self._parts.configuration.current
+        now, standings = self._parts.clock.now_ms(), self._parts.standings
+        for recipient in configuration.recipients.values():
+            number = partition_for(recipient.id.encode(), self._parts.partitions.count)
+            partition = self._parked.get(number)
+            if number in numbers and partition is not None:
+                outs = standings.reconcile(recipient, now, number)
+                if outs:
+                    self._parts.settle(Settled(partition, None, outs))
+        standings.changed.clear()
+        for number in numbers:
+            for seat in self._desk.seats(number):
+                self._park(self._desk.set_terms(seat, standings.terms(seat.id)))
+
+    # Leaving
+
+    async def _forget(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._parked.pop(number, None)
+            self._parts.standings.forget({seat.id for seat in self._desk.seats(number)})
+            self._desk.forget(number)
 
     async def _drop_waiting(self) -> None:
-        self._lanes.drop_waiting()
+        self._draining = True
+        self._desk.drop_waiting()
 
     async def _cut_off(self) -> None:
         self._cutting_off = True
-        self._lanes.drop_waiting()
+        self._desk.drop_waiting()
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
         await asyncio.gather(*(self._tasks - {asyncio.current_task()}), return_exceptions=True)
 
     async def _close(self) -> None:
+        self._cutting_off = True
         for channel in self._parts.channels.values():
             await channel.close()
         await self._parts.suppression.close()
+
+
+def _ended(attempt: Outcome | None) -> Ended:
+    if attempt is None:
+        return Ended("nothing")
+    if isinstance(attempt, Unavailable):
+        asked = None if attempt.retry_after_ms is None else attempt.retry_after_ms / 1000
+        return Ended(verdict_of(attempt), attempt.status in SLOW_DOWN, asked)
+    return Ended(verdict_of(attempt))

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
+from tocsin.dispatcher.core.desk import DeskPolicy
 from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
+from tocsin.dispatcher.core.standing import CircuitPolicy
 from tocsin.shared.schemas.base import Duration
 from tocsin.shared.settings import CommonSettings
 
@@ -36,6 +38,9 @@ class DispatcherSettings(CommonSettings):
     in_flight_bytes: int = Field(default=64 << 20, ge=1 << 20, description="bytes of deliveries taken and not settled")
     settle_every: Duration = 50
     settle_batch: int = Field(default=200, ge=1, description="results that end a batch before its time")
+    circuit_probe: Duration = Field(default=30_000, description="the wait before an open circuit is first probed")
+    circuit_longest_probe: Duration = 600_000
+    disable_after: Duration = Field(default=5 * 86_400_000, description="of nothing but failures")
     rebalance_drain: Duration = 5_000
     """How long a partition that is taken away may wait for what is in flight."""
 
@@ -59,6 +64,18 @@ class DispatcherSettings(CommonSettings):
     def dispatcher_group(self) -> str:
         """Consumer group, and the beginning of the transactional id: one deployment, one name."""
         return f"{self.topic_prefix}tocsin-dispatcher"
+
+    @property
+    def circuit(self) -> CircuitPolicy:
+        return CircuitPolicy(
+            first_probe=self.circuit_probe,
+            longest_probe=self.circuit_longest_probe,
+            disable_after=self.disable_after,
+        )
+
+    @property
+    def desk(self) -> DeskPolicy:
+        return DeskPolicy(self.recipient_concurrency, self.concurrency, self.in_flight_bytes // 8)
 
     @property
     def egress_policy(self) -> EgressPolicy:

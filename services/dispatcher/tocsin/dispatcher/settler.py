@@ -19,7 +19,6 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from tocsin.dispatcher.core.offsets import Progress
 from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.partitions import Partition, PartitionKey, Partitions
 from tocsin.dispatcher.producing import produce
@@ -152,9 +151,9 @@ class Settler:
             metrics.TRANSACTIONS_FAILED.labels(failed).inc()
             if not self._renew_producer(failed):
                 return
-            committed = self._committed_after_all(batch)
-            self._durable([one for one in batch if one.offset in committed[one.partition.key]])
-            batch = [one for one in batch if one.offset not in committed[one.partition.key]]
+            went_through = self._committed_after_all(batch)
+            self._durable([one for one in batch if went_through[one.partition.key](one.offset)])
+            batch = [one for one in batch if not went_through[one.partition.key](one.offset)]
         # Written, or nobody's business here any more: either way nothing waits for the broker now.
         self._fence.confirmed()
         self._durable(batch)
@@ -212,16 +211,14 @@ class Settler:
                 return True
         return False
 
-    def _committed_after_all(self, batch: Sequence[Settled]) -> dict[PartitionKey, set[int]]:
-        """Offsets of the batch that the failed transaction committed, by partition."""
-        keys = {one.partition.key for one in batch}
-        found: dict[PartitionKey, set[int]] = {key: set() for key in keys}
-        for answer in self._committed([TopicPartition(*key) for key in keys]):
+    def _committed_after_all(self, batch: Sequence[Settled]) -> dict[PartitionKey, Callable[[int | None], bool]]:
+        """Whether the failed transaction committed a record after all, by its partition and offset."""
+        partitions = {one.partition.key: one.partition for one in batch}
+        found: dict[PartitionKey, Callable[[int | None], bool]] = dict.fromkeys(partitions, lambda offset: False)
+        for answer in self._committed([TopicPartition(*key) for key in partitions]):
             key = (answer.topic, answer.partition)
             if answer.offset >= 0:
-                progress = Progress(answer.offset, answer.metadata or "")
-                offsets = (one.offset for one in batch if one.partition.key == key)
-                found[key] = {offset for offset in offsets if progress.settled(offset)}
+                found[key] = partitions[key].progress.judge(answer.offset, answer.metadata or "")
         return found
 
     def _committed(self, partitions: list[TopicPartition]) -> list[TopicPartition]:

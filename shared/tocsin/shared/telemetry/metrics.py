@@ -45,6 +45,9 @@ ATTEMPT_SECONDS = Histogram("tocsin_dispatcher_attempt_seconds", "How long an at
 DELIVERIES_SETTLED = Counter("tocsin_dispatcher_deliveries_settled_total", "Terminal records, by kind", ["kind"])
 IN_FLIGHT = Gauge("tocsin_dispatcher_in_flight", "Deliveries taken and not yet settled")
 RETRIES = Counter("tocsin_dispatcher_retries_total", "Deliveries put into a retry topic", ["tier"])
+PARKED = Counter("tocsin_dispatcher_parked_total", "Deliveries put into delivery-parked, by why", ["because"])
+RECIPIENTS_HELD = Gauge("tocsin_dispatcher_recipients_held", "Paused, disabled or failing, with deliveries waiting")
+CIRCUITS_OPENED = Counter("tocsin_dispatcher_circuits_opened_total", "Recipients that began to fail")
 DELIVERIES_REJECTED = Counter(
     "tocsin_dispatcher_records_rejected_total", "Records that are no delivery, by reason; skipped", ["reason"]
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 MAX_OPEN = 1_000
 """A broker takes 4,096 bytes of metadata (`offset.metadata.max.bytes`). A gap takes one byte up to 127, two up to
@@ -80,6 +80,11 @@ class Progress:
         del self._open[offset]
         self._newest = max(self._newest, offset)
 
+    def judge(self, committed: int, metadata: str) -> Callable[[int | None], bool]:
+        """Whether this commit has settled a record, by its offset."""
+        found = Progress(committed, metadata)
+        return lambda offset: offset is not None and found.settled(offset)
+
     def commit(self) -> tuple[int, str]:
         """(offset, metadata) to commit now. Only after something was taken or inherited."""
         assert self._next is not None
@@ -90,6 +95,31 @@ class Progress:
         metadata = encode_metadata(position, self._newest, (offset for offset in self._open if offset < self._newest))
         self._metadata_bytes = len(metadata)
         return position, metadata
+
+
+class Turns:
+    """Of `delivery-parked`: its records are settled in any order, by tombstones, and no offset says which are.
+
+    What is committed for it is a count of transactions. It shows after a failure whether one went through, and
+    committing it lets the broker refuse a process that the partition no longer belongs to.
+    """
+
+    def __init__(self, committed: int | None = None) -> None:
+        self._count = committed or 0
+
+    def take(self, offset: int) -> None: ...
+
+    def settle(self, offset: int) -> None: ...
+
+    def commit(self) -> tuple[int, str]:
+        """The next number, each time."""
+        self._count += 1
+        return self._count, ""
+
+    def judge(self, committed: int, metadata: str) -> Callable[[int | None], bool]:
+        """All of the last transaction's records are settled, or none."""
+        went_through = committed >= self._count
+        return lambda offset: went_through
 
 
 def encode_metadata(committed: int, newest: int, still_open: Iterable[int]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import assert_never
+from typing import Protocol, assert_never
 
-from tocsin.dispatcher.core.audit import attempted, ended, outcome_word
+from tocsin.dispatcher.core.audit import Attempt, attempted, ended, outcome_word
 from tocsin.dispatcher.core.outcomes import Accepted
 from tocsin.dispatcher.core.retries import DeadLettered, Decision, Done, RetryAt, RetryPolicy, decide
-from tocsin.dispatcher.stages.records import audit_out, dead_letter_out, done_key, retry_out, trace_of
+from tocsin.dispatcher.stages.records import audit_out, dead_letter_out, done_key, parked_out, retry_out, trace_of
 from tocsin.dispatcher.stages.steps import Attempted, Out, Settled
+from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.schemas.audit import AuditKind
 from tocsin.shared.schemas.delivery import DeadLetter
 from tocsin.shared.telemetry import metrics
@@ -19,11 +20,20 @@ from tocsin.shared.times import format_duration
 log = logger(__name__)
 
 
-class Conclude:
-    """The attempt's audit record, and its successor: a terminal record, or a retry."""
+class Attempts(Protocol):
+    """Who keeps how recipients stand."""
 
-    def __init__(self, tiers: tuple[int, ...]) -> None:
+    def attempted(self, recipient: Recipient, attempt: Attempt, partition: int) -> tuple[Out, ...]:
+        """What this attempt changes, as records."""
+        ...
+
+
+class Conclude:
+    """The attempt's audit record, its successor (a terminal record, or a retry), and how its recipient stands now."""
+
+    def __init__(self, tiers: tuple[int, ...], standings: Attempts) -> None:
         self._tiers = tiers
+        self._standings = standings
 
     async def __call__(self, done: Attempted) -> Settled:
         policy = RetryPolicy.of(self._tiers, done.addressed.recipient.retry)
@@ -31,25 +41,37 @@ class Conclude:
         trace = trace_of(done.delivery)
         line = attempted(done.delivery, done.attempt, decision, done.addressed.taken.origin)
         attempt = audit_out(line, done.attempt.ended_ms, trace)
+        standing = self._standings.attempted(done.addressed.recipient, done.attempt, done.addressed.taken.number)
         _log_attempt(done, decision)
         match decision:
             case Done():
-                return _end(done, "delivered", None, attempt)
+                return _end(done, "delivered", None, attempt, *standing)
             case RetryAt():
                 metrics.RETRIES.labels(format_duration(decision.tier_ms)).inc()
-                taken = done.addressed.taken
-                return Settled(taken.partition, taken.offset, (attempt, retry_out(done.delivery, decision)))
+                return _wait(done, decision, attempt, *standing)
             case DeadLettered():
-                return _end(done, "dead-lettered", decision.reason, attempt, _dead_letter(done, decision))
+                return _end(done, "dead-lettered", decision.reason, attempt, _dead_letter(done, decision), *standing)
             case _:
                 assert_never(decision)
+
+
+def _wait(done: Attempted, decision: RetryAt, *records: Out) -> Settled:
+    """In its tier's topic; with an order, at the head of its lane, so that what follows waits behind it."""
+    taken, outcome = done.addressed.taken, done.attempt.outcome
+    if taken.lane is None:
+        after = retry_out(done.delivery, decision)
+        return Settled(taken.partition, taken.offset, (*records, after), attempt=outcome)
+    value = done.delivery.encode()
+    after = parked_out(taken, taken.number, taken.lane, value=value, due_ms=decision.due_ms, front=True)
+    return Settled(taken.partition, taken.offset, (*records, after), attempt=outcome, parked_again=True)
 
 
 def _end(done: Attempted, kind: AuditKind, reason: str | None, *records: Out) -> Settled:
     taken = done.addressed.taken
     record = ended(done.delivery, kind, done.attempt.ended_ms, taken.origin, reason=reason)
     terminal = audit_out(record, done.attempt.ended_ms, trace_of(done.delivery))
-    return Settled(taken.partition, taken.offset, (*records, terminal), kind, done_key(done.delivery))
+    key = done_key(done.delivery)
+    return Settled(taken.partition, taken.offset, (*records, terminal), kind, key, done.attempt.outcome)
 
 
 def _dead_letter(done: Attempted, decision: DeadLettered) -> Out:

@@ -5,13 +5,30 @@ from __future__ import annotations
 from tocsin.dispatcher.core.audit import AuditLine, ended
 from tocsin.dispatcher.core.retries import RetryAt
 from tocsin.dispatcher.stages.steps import Out, Settled, Taken
-from tocsin.shared.headers import cloud_event, traceparent
+from tocsin.shared.headers import Headers, cloud_event, traceparent
 from tocsin.shared.schemas.audit import TERMINAL, AuditKind
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
-from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER, retry_topic
+from tocsin.shared.schemas.recipient_state import RecipientState
+from tocsin.shared.topics import (
+    DELIVERIES,
+    DELIVERY_AUDIT,
+    DELIVERY_DEAD_LETTER,
+    DELIVERY_PARKED,
+    RECIPIENT_STATE,
+    retry_topic,
+)
 
 DUE_HEADER = "due"
 """Epoch milliseconds before which a retry must not start."""
+
+LANE_HEADER = "lane"
+"""Of a parked delivery with an order: one of a lane at a time."""
+
+FRONT_HEADER = "front"
+"""Of the head of a lane, parked anew: it stays the head."""
+
+INSTEAD_HEADER = "instead-of"
+"""The offset of the parked record that this one, or this tombstone, replaces."""
 
 SOURCE = "/dispatcher"
 
@@ -53,6 +70,41 @@ def retry_out(delivery: Delivery, at: RetryAt) -> Out:
         delivery.encode(),
         [(DUE_HEADER, str(at.due_ms).encode()), ("schema", b"1"), ("traceparent", trace_of(delivery).encode())],
     )
+
+
+def parked_key(delivery: Delivery) -> str:
+    """What a parked delivery is compacted by."""
+    return f"{delivery.recipient.id}/{delivery.id}/{delivery.replay}"
+
+
+def parked_out(
+    taken: Taken, partition: int, lane: str | None, *, value: bytes | None = None, due_ms: int = 0, front: bool = False
+) -> Out:
+    """The delivery, waiting for its recipient or its lane, in its recipient's partition."""
+    headers: Headers = [("schema", b"1"), ("traceparent", trace_of(taken.delivery).encode())]
+    if lane is not None:
+        headers.append((LANE_HEADER, lane.encode()))
+    if due_ms:
+        headers.append((DUE_HEADER, str(due_ms).encode()))
+    if front:
+        headers.append((FRONT_HEADER, b"1"))
+    if taken.parked:
+        headers.append((INSTEAD_HEADER, str(taken.offset).encode()))
+    key = parked_key(taken.delivery).encode()
+    return Out(DELIVERY_PARKED, key, taken.value if value is None else value, headers, partition)
+
+
+def unparked_out(key: str, offset: int, lane: str | None, partition: int) -> Out:
+    """The tombstone of a parked delivery."""
+    headers: Headers = [(INSTEAD_HEADER, str(offset).encode())]
+    if lane is not None:
+        headers.append((LANE_HEADER, lane.encode()))
+    return Out(DELIVERY_PARKED, key.encode(), None, headers, partition)
+
+
+def state_out(recipient: str, state: RecipientState, partition: int) -> Out:
+    """A row of `recipient-state`."""
+    return Out(RECIPIENT_STATE, recipient.encode(), state.encode(), [("schema", b"1")], partition)
 
 
 def dead_letter_out(letter: DeadLetter) -> Out:

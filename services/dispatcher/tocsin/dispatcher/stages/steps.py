@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.core.audit import Attempt, Origin
+from tocsin.dispatcher.core.outcomes import Outcome
 from tocsin.dispatcher.partitions import Partition
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.headers import Headers
@@ -21,6 +22,14 @@ class Taken:
     offset: int
     origin: Origin
     not_before_ms: int = 0  # a retry's due time and its jitter
+    value: bytes = b""  # as it was read, to be parked unchanged
+    parked: bool = False  # it was read from `delivery-parked`
+    lane: str | None = None  # of a recipient with an order: one of a lane at a time
+
+    @property
+    def number(self) -> int:
+        """Of its partition; the same in every topic, as everything of a recipient is."""
+        return self.partition.key[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,9 @@ class Out:
 
     topic: str  # without prefix
     key: bytes
-    value: bytes
+    value: bytes | None  # none: a tombstone
     headers: Headers
+    partition: int = -1  # by the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,9 @@ class Settled:
     """This delivery's record is done with: these records are its successor."""
 
     partition: Partition
-    offset: int
+    offset: int | None  # none: records that concern no delivery
     records: tuple[Out, ...] = ()
     terminal: str | None = None  # the terminal's kind
     done_key: str | None = None  # to be remembered once the terminal is durable
+    attempt: Outcome | None = None  # how the attempt ended, if there was one
+    parked_again: bool = False  # it waits in `delivery-parked`, at the head of its lane

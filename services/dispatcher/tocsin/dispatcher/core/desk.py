@@ -1,0 +1,355 @@
+"""Who is sent to next, and what has to wait elsewhere. Pure: every recipient's part of what one process delivers.
+
+- Recipients take turns. Each is bounded by its own flow, all together by `in_all`; attempts that last longer than a
+  second no longer count among those, up to four times as many, so that recipients who hang do not fill the slots.
+- What its recipient cannot take within a second is parked: in `delivery-parked`, not in memory, so that neither its
+  partition nor its neighbours wait. While any is parked, new ones park behind it; then they come back oldest first.
+- While the recipient is held (paused, disabled, its circuit open), all of it is parked. One delivery at a time
+  probes an open circuit.
+
+Times `at` are monotonic seconds; `now_ms` is the wall clock, of due times and probes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from tocsin.dispatcher.core.flow import Ended, Flow
+from tocsin.dispatcher.core.parked import BEFORE_ALL, Parked
+from tocsin.dispatcher.core.standing import Hold
+from tocsin.dispatcher.core.waiting import Entry, Waiting
+
+Item = TypeVar("Item")
+
+ParkedBecause = Literal["paused", "disabled", "circuit_open", "behind", "full"]
+
+QUICK_SECONDS = 1.0
+SLOW_TIMES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class DeskPolicy:
+    """Bounds of one process."""
+
+    per_recipient: int = 32
+    in_all: int = 256
+    recipient_bytes: int = 8 << 20  # waiting in memory for one recipient
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is configured for a recipient, and how it stands."""
+
+    interval: float = 0.0  # seconds from one start to the next
+    hold: Hold | None = None
+    probe_at_ms: int | None = None  # of an open circuit
+
+
+@dataclass(eq=False)
+class Seat(Generic[Item]):
+    """One recipient."""
+
+    id: str
+    partition: int
+    flow: Flow
+    terms: Terms = field(default_factory=Terms)
+    waiting: Waiting[Item] = field(default_factory=Waiting)
+    parked: Parked = field(default_factory=Parked)
+    leaving: dict[str, str | None] = field(default_factory=dict)  # on their way to the topic: key → lane
+    leaving_lanes: Counter[str] = field(default_factory=Counter)
+    fetching: int = 0  # on their way back
+    probe: Literal["none", "wanted", "fetching", "waiting", "out"] = "none"
+    listed: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.id, self.partition
+
+
+@dataclass(eq=False, slots=True)
+class Turn(Generic[Item]):
+    """One that goes out now. `done` must follow."""
+
+    seat: Seat[Item]
+    entry: Entry[Item]
+    at: float
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """This parked delivery is wanted; `arrived` must follow."""
+
+    recipient: str
+    partition: int
+    offset: int
+    lane: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves(Generic[Item]):
+    """What is in memory no longer: to be parked, or, where it has its place there already, only to be forgotten."""
+
+    entry: Entry[Item]
+    because: ParkedBecause
+
+
+class Desk(Generic[Item]):
+    """All recipients of the partitions that this process has."""
+
+    def __init__(self, policy: DeskPolicy) -> None:
+        self._policy = policy
+        self._seats: dict[tuple[str, int], Seat[Item]] = {}
+        self._ready: deque[Seat[Item]] = deque()
+        self._later: list[tuple[float, int, Seat[Item]]] = []  # a heap: when a rate or a slow-down lets it start
+        self._busy: dict[tuple[str, int], Seat[Item]] = {}  # those with anything to do
+        self._count = 0
+        self._out: dict[int, Turn[Item]] = {}  # quick ones, in the order of their starts
+        self._slow = 0
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._out) + self._slow
+
+    def seat(self, recipient: str, partition: int) -> Seat[Item] | None:
+        return self._seats.get((recipient, partition))
+
+    def seats(self, partition: int) -> list[Seat[Item]]:
+        """All of a partition."""
+        return [seat for seat in self._seats.values() if seat.partition == partition]
+
+    def busy(self) -> Iterable[Seat[Item]]:
+        """Those with anything waiting, parked or in flight."""
+        return self._busy.values()
+
+    def add(self, recipient: str, partition: int, terms: Terms) -> Seat[Item]:
+        seat: Seat[Item] = Seat(recipient, partition, Flow(self._policy.per_recipient, terms.interval), terms)
+        self._seats[seat.key] = seat
+        return seat
+
+    def set_terms(self, seat: Seat[Item], terms: Terms) -> list[Leaves[Item]]:
+        """How it stands from now on. What has to leave, in order."""
+        before, seat.terms = seat.terms, terms
+        seat.flow.interval = terms.interval
+        if terms.hold is None:
+            seat.probe = "none"
+            if before.hold is not None:
+                seat.flow.forgive()
+                self._list(seat)
+            return []
+        if terms.hold != "circuit_open":
+            seat.probe = "none"
+        if before.hold is None or (terms.hold != before.hold):
+            left = [Leaves(entry, terms.hold) for entry in seat.waiting.clear()]
+            if seat.probe == "waiting":
+                seat.probe = "none"
+            return self._leave(seat, left)
+        return []
+
+    def offer(self, seat: Seat[Item], entry: Entry[Item], at: float, now_ms: int) -> list[Leaves[Item]]:
+        """What has to leave: nothing when it waits in memory now; else it, after those of its lane before it."""
+        because = self._parks(seat, entry, at, now_ms)
+        if because is not None:
+            alone = entry.lane is None or self._precedes(seat, entry.lane)
+            before = [] if alone else seat.waiting.clear(entry.lane)
+            return self._leave(seat, [Leaves(one, because) for one in (*before, entry)])
+        if seat.probe == "wanted":
+            seat.probe = "waiting"
+        self._put(seat, entry)
+        return []
+
+    def leaves(self, seat: Seat[Item], key: str, lane: str | None) -> None:
+        """This one is on its way to the topic."""
+        seat.leaving[key] = lane
+        if lane is not None:
+            seat.leaving_lanes[lane] += 1
+
+    def seen(self, seat: Seat[Item], key: str, offset: int, lane: str | None, due_ms: int, front: bool) -> None:
+        """It stands in the topic now."""
+        if key in seat.leaving and (left := seat.leaving.pop(key)) is not None:
+            seat.leaving_lanes[left] -= 1
+            if not seat.leaving_lanes[left]:
+                del seat.leaving_lanes[left]
+        seat.parked.add(offset, lane, due_ms, front=front)
+        self._busy[seat.key] = seat
+
+    def arrived(self, seat: Seat[Item], entry: Entry[Item]) -> bool:
+        """A fetched one is here. False when it may not stay: forget it, its place in the topic is kept."""
+        seat.fetching -= 1
+        assert entry.parked_at is not None
+        if seat.probe == "fetching":
+            seat.probe = "waiting"
+        elif seat.terms.hold is not None:
+            seat.parked.give_back(entry.parked_at, entry.lane)
+            return False
+        self._put(seat, entry)
+        return True
+
+    def lost(self, seat: Seat[Item], offset: int, lane: str | None) -> None:
+        """A fetched one is not there any more."""
+        seat.fetching -= 1
+        if seat.probe == "fetching":
+            seat.probe = "wanted"
+        seat.parked.settled(offset, lane)
+
+    def take(self, at: float) -> Turn[Item] | None:
+        """Who is next; None when nothing may start."""
+        while self._later and self._later[0][0] <= at:
+            _, _, seat = heapq.heappop(self._later)
+            seat.listed = False
+            self._list(seat)
+        while self._ready:
+            if len(self._out) >= self._policy.in_all or self.in_flight >= SLOW_TIMES * self._policy.in_all:
+                return None
+            seat = self._ready.popleft()
+            seat.listed = False
+            if not self._may_go(seat):
+                continue
+            if seat.flow.starts_at > at:
+                seat.listed = True
+                self._count += 1
+                heapq.heappush(self._later, (seat.flow.starts_at, self._count, seat))
+                continue
+            probe = seat.probe == "waiting"
+            if probe:
+                seat.probe = "out"
+            turn = Turn(seat, seat.waiting.take(), at, probe)
+            if turn.entry.lane is not None and turn.entry.parked_at is None:
+                seat.parked.wait_for(turn.entry.lane)
+            seat.flow.started(at)
+            self._out[id(turn)] = turn
+            self._list(seat)
+            return turn
+        return None
+
+    def wakes_at(self) -> float | None:
+        """When to call `take` again at the latest."""
+        return self._later[0][0] if self._later else None
+
+    def done(self, turn: Turn[Item], at: float, how: Ended, *, again: bool = False) -> list[Leaves[Item]]:
+        """It is no longer in flight. `again`: the head of its lane is being written anew. What has to leave."""
+        seat, entry = turn.seat, turn.entry
+        if self._out.pop(id(turn), None) is None:
+            self._slow -= 1
+        seat.flow.ended(at, at - turn.at, how)
+        seat.waiting.back(entry.lane)
+        if turn.probe:
+            # One that ended without an attempt was no probe: the next one is.
+            seat.probe = "wanted" if how.verdict == "nothing" and seat.terms.hold == "circuit_open" else "none"
+        left: list[Leaves[Item]] = []
+        if again and entry.lane is not None:
+            left = self._leave(seat, [Leaves(one, "behind") for one in seat.waiting.clear(entry.lane)])
+        offset = BEFORE_ALL if entry.parked_at is None else entry.parked_at
+        seat.parked.settled(offset, entry.lane, again=again)
+        self._list(seat)
+        return left
+
+    def tick(self, at: float) -> list[Leaves[Item]]:
+        """Every tenth of a second: who hangs, and what therefore has to leave."""
+        for key, turn in list(self._out.items()):
+            if at - turn.at < QUICK_SECONDS:
+                break
+            del self._out[key]
+            self._slow += 1
+        left: list[Leaves[Item]] = []
+        for seat in list(self._busy.values()):
+            seat.flow.look(at)
+            if not (len(seat.waiting) or seat.flow.in_flight or seat.fetching or len(seat.parked)):
+                del self._busy[seat.key]
+            if len(seat.waiting) and seat.terms.hold is None:
+                left += self._leave(seat, self._over(seat, at))
+        return left
+
+    def wanted(self, seat: Seat[Item], at: float, now_ms: int) -> list[Fetch]:
+        """What to fetch for it now: as much as it takes within a second, or a probe."""
+        found: list[Fetch] = []
+        if seat.terms.hold == "circuit_open":
+            due = seat.terms.probe_at_ms is not None and now_ms >= seat.terms.probe_at_ms
+            if seat.probe == "none" and due and not seat.flow.in_flight:
+                seat.probe = "wanted"
+            if seat.probe == "wanted" and (taken := seat.parked.take(now_ms)):
+                seat.probe = "fetching"
+                found.append(self._fetch(seat, *taken))
+        elif seat.terms.hold is None:
+            room = seat.flow.capacity(at) - len(seat.waiting) - seat.fetching
+            if room < seat.flow.capacity(at) // 2 and len(seat.waiting) + seat.fetching:
+                return found
+            if seat.waiting.bytes > self._policy.recipient_bytes // 2:
+                return found
+            while room > 0 and (taken := seat.parked.take(now_ms)):
+                found.append(self._fetch(seat, *taken))
+                room -= 1
+        return found
+
+    def forget(self, partition: int) -> None:
+        """This partition has left. Results of its recipients may still come; they go nowhere."""
+        for seat in self.seats(partition):
+            del self._seats[seat.key]
+            self._busy.pop(seat.key, None)
+            seat.waiting.clear()
+
+    def drop_waiting(self) -> None:
+        """Nothing new is started any more."""
+        for seat in self._seats.values():
+            seat.waiting.clear()
+            seat.probe = "none"
+        self._ready.clear()
+        self._later.clear()
+
+    def held(self) -> int:
+        """How many recipients with something waiting are held."""
+        return sum(seat.terms.hold is not None for seat in self._busy.values())
+
+    def _parks(self, seat: Seat[Item], entry: Entry[Item], at: float, now_ms: int) -> ParkedBecause | None:
+        lane = entry.lane
+        if lane is not None and self._precedes(seat, lane):
+            return "behind"
+        hold = seat.terms.hold
+        backlog = seat.leaving or seat.fetching or len(seat.parked) if lane is None else seat.parked.may_go(now_ms)
+        if hold is not None:
+            return None if seat.probe == "wanted" and not backlog else hold
+        if backlog:
+            return "behind"
+        full = len(seat.waiting) >= seat.flow.capacity(at)
+        return "full" if full or seat.waiting.bytes + entry.size > self._policy.recipient_bytes else None
+
+    def _precedes(self, seat: Seat[Item], lane: str) -> bool:
+        """Whether something of this lane is parked, or about to be."""
+        return seat.parked.holds(lane) or lane in seat.leaving_lanes
+
+    def _over(self, seat: Seat[Item], at: float) -> list[Leaves[Item]]:
+        """What waits beyond what it takes within a second."""
+        most, over = max(seat.flow.capacity(at), 1), []
+        while len(seat.waiting) > most:
+            over.append(seat.waiting.take_newest())
+        return [Leaves(entry, "full") for newest in reversed(over) for entry in newest]
+
+    def _put(self, seat: Seat[Item], entry: Entry[Item]) -> None:
+        seat.waiting.put(entry)
+        self._busy[seat.key] = seat
+        self._list(seat)
+
+    def _leave(self, seat: Seat[Item], left: list[Leaves[Item]]) -> list[Leaves[Item]]:
+        """Those that have their place in the topic keep it."""
+        for one in left:
+            if one.entry.parked_at is not None:
+                seat.parked.give_back(one.entry.parked_at, one.entry.lane)
+        return left
+
+    def _fetch(self, seat: Seat[Item], offset: int, lane: str | None) -> Fetch:
+        seat.fetching += 1
+        return Fetch(seat.id, seat.partition, offset, lane)
+
+    def _may_go(self, seat: Seat[Item]) -> bool:
+        if not seat.waiting or not seat.flow.has_room:
+            return False
+        return seat.terms.hold is None or seat.probe == "waiting"
+
+    def _list(self, seat: Seat[Item]) -> None:
+        if not seat.listed and self._may_go(seat):
+            seat.listed = True
+            self._ready.append(seat)

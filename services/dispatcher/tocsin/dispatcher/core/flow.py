@@ -1,0 +1,114 @@
+"""How much of one recipient may be in flight, and when the next may start. Pure. Times are seconds, monotonic.
+
+- In flight: few at first, one more after each success, half of it after each failure.
+- 429, 502, 503 and 504 hold the recipient up: for as long as it asks, else 1 s, doubling while it goes on.
+- A rate is kept exactly: no two starts are nearer to each other than its interval; what was not used is not saved up.
+- What waits for it in memory is what it takes within a second, by how long its attempts last. One that answers
+  nothing for a while is judged by how long that has been.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tocsin.dispatcher.core.standing import Verdict
+
+FIRST_IN_FLIGHT = 4
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+LONGEST_ASKED = 600.0
+"""A receiver may ask for a day; one header must not silence a recipient for longer than its circuit would."""
+
+DRAIN_SECONDS = 1.0
+MOST_WAITING = 1_000
+STUCK_AFTER, STUCK_TIMES = 0.25, 4.0
+STUCK_LOOKS = 2
+"""Seen so often in a row: a loop that was held up itself sees everything late once."""
+
+_SMOOTHING = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an attempt ended, as far as the flow is concerned."""
+
+    verdict: Verdict
+    slow_down: bool = False
+    asked: float | None = None  # seconds
+
+
+class Flow:
+    """One recipient's."""
+
+    def __init__(self, most: int, interval: float = 0.0) -> None:
+        """`interval` is the time from one start to the next, 0 without a rate."""
+        self._most = most
+        self.interval = interval
+        self.in_flight = 0
+        self._window = min(FIRST_IN_FLIGHT, most)
+        self._failing = False
+        self._latency: float | None = None
+        self._pause = FIRST_PAUSE
+        self._not_before = 0.0  # slowed down
+        self._next = 0.0  # by the rate
+        self._progress = 0.0  # the last end, or the first start
+        self._looks = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.in_flight < self._window
+
+    @property
+    def starts_at(self) -> float:
+        """When the next may start."""
+        return max(self._not_before, self._next)
+
+    def started(self, at: float) -> None:
+        if not self.in_flight:
+            self._progress = at
+        self.in_flight += 1
+        if self.interval:
+            self._next = at + self.interval
+
+    def ended(self, at: float, took: float, how: Ended) -> None:
+        self.in_flight -= 1
+        self._progress = at
+        self._looks = 0
+        if how.verdict == "nothing":
+            return
+        self._latency = took if self._latency is None else self._latency + _SMOOTHING * (took - self._latency)
+        if how.slow_down:
+            asked = how.asked
+            wait = self._pause if asked is None else min(max(asked, FIRST_PAUSE), LONGEST_ASKED)
+            self._not_before = max(self._not_before, at + wait)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        if how.verdict == "failed":
+            self._window = max(1, self._window // 2)
+            self._failing = True
+        else:
+            self._window = min(self._most, self._window + 1)
+            self._failing = False
+            self._pause = FIRST_PAUSE
+
+    def look(self, at: float) -> None:
+        """Called every now and then: notices that nothing ends any more."""
+        quiet = at - self._progress if self.in_flight else 0.0
+        self._looks = self._looks + 1 if quiet > max(STUCK_AFTER, STUCK_TIMES * (self._latency or 0.0)) else 0
+
+    def capacity(self, at: float) -> int:
+        """How many may wait in memory: as many as will have started within a second."""
+        left = DRAIN_SECONDS - max(0.0, self.starts_at - at)
+        if left <= 0:
+            return 0
+        stuck = self._looks >= STUCK_LOOKS
+        latency = max(self._latency or 0.0, at - self._progress) if stuck else self._latency or 0.0
+        width = self._window if self._failing or stuck else self._most
+        most = MOST_WAITING if not latency else min(MOST_WAITING, int(left * width / latency))
+        if self.interval:
+            most = min(most, int(left / self.interval))
+        return max(1, most)
+
+    def forgive(self) -> None:
+        """A new beginning: it was enabled again."""
+        self._window = min(FIRST_IN_FLIGHT, self._most)
+        self._failing, self._latency = False, None
+        self._pause, self._not_before = FIRST_PAUSE, 0.0
