@@ -77,7 +77,7 @@ async def start_console(settings: ConsoleSettings, health: Health | None = None)
         life.add("configuration", follower.close)
         await asyncio.to_thread(follower.start)
         health.ready("configuration")
-        console = build_console(settings, follower, health)
+        console = build_console(settings, follower, health, life)
         console.keys()  # without keys no session can be made: say so now
         runner = await _start_http(settings, application(console, all_routes(), error_page))
     except BaseException:
@@ -87,6 +87,7 @@ async def start_console(settings: ConsoleSettings, health: Health | None = None)
 
     async def close() -> None:
         health.waiting("http", "stopping")
+        console.hub.close()
         await runner.cleanup()
         await asyncio.to_thread(life.close)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 
 from tocsin.console.access.sessions import Sessions
@@ -9,19 +10,30 @@ from tocsin.console.access.throttle import Throttle
 from tocsin.console.cli.configuration import egress_policy, key_ring
 from tocsin.console.directory import Directory
 from tocsin.console.editor import Editor
+from tocsin.console.models.database import Database
+from tocsin.console.models.feed import Feed
+from tocsin.console.models.hub import Hub
+from tocsin.console.models.queries import Queries
+from tocsin.console.models.systems import Systems, SystemsFeed
 from tocsin.console.settings import ConsoleSettings
+from tocsin.console.tryout import Tryout
 from tocsin.console.web.context import Console
 from tocsin.console.yaml_recipients import Rules
 from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
+from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.secrets import KeyRing
 from tocsin.shared.telemetry.health import Health
 
 
 def build_console(
-    settings: ConsoleSettings, follower: ConfigurationFollower, health: Health, clock: Clock | None = None
+    settings: ConsoleSettings,
+    follower: ConfigurationFollower,
+    health: Health,
+    life: Lifecycle,
+    clock: Clock | None = None,
 ) -> Console:
-    """Opens nothing; the follower is started by the caller."""
+    """In a running loop. The follower is started by the caller; what is started here ends with `life`."""
     clock = clock or SystemClock()
 
     @cache
@@ -29,7 +41,19 @@ def build_console(
         return key_ring(settings)
 
     directory = Directory(follower)
-    rules = Rules(egress_policy(settings), settings.retry_tiers)
+    policy = egress_policy(settings)
+    rules = Rules(policy, settings.retry_tiers)
+    hub = Hub(asyncio.get_running_loop())
+    database, systems = Database(), Systems()
+    feed = Feed(settings, database, health, hub.changed)
+    systems_feed = SystemsFeed(settings, systems, hub.changed)
+    # Last in, first out: what feeds stops before what it fills.
+    life.add("read models", database.close)
+    life.add("feed", feed.close)
+    life.add("systems", systems_feed.close)
+    follower.listen(lambda configuration: hub.changed({"configuration"}))
+    feed.start()
+    systems_feed.start()
     return Console(
         settings=settings,
         clock=clock,
@@ -40,4 +64,9 @@ def build_console(
         throttle=Throttle(),
         keys=keys,
         rules=rules,
+        queries=Queries(database),
+        systems=systems,
+        tryout=Tryout(settings, policy, directory, clock),
+        hub=hub,
+        feed=feed,
     )

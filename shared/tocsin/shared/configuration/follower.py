@@ -129,6 +129,10 @@ class ConfigurationFollower:
         with self._moved:
             return self._moved.wait_for(lambda: self._current.change >= change, timeout)
 
+    def listen(self, listener: Listener) -> None:
+        """Called on this follower's thread with each new configuration."""
+        self._listeners.append(listener)
+
     def close(self) -> None:
         self._closing.set()
         if self._thread.is_alive():

@@ -12,7 +12,12 @@ from tocsin.console.access.sessions import Session, Sessions
 from tocsin.console.access.throttle import Throttle
 from tocsin.console.directory import Directory
 from tocsin.console.editor import Editor
+from tocsin.console.models.feed import Feed
+from tocsin.console.models.hub import Hub
+from tocsin.console.models.queries import Queries
+from tocsin.console.models.systems import Systems
 from tocsin.console.settings import ConsoleSettings
+from tocsin.console.tryout import Tryout
 from tocsin.console.web.routes import Route
 from tocsin.console.yaml_recipients import Rules
 from tocsin.shared.clock import Clock
@@ -33,6 +38,11 @@ class Console:
     throttle: Throttle
     keys: Callable[[], KeyRing]
     rules: Rules
+    queries: Queries
+    systems: Systems
+    tryout: Tryout
+    hub: Hub
+    feed: Feed
 
 
 CONSOLE: web.AppKey[Console] = web.AppKey("console", Console)

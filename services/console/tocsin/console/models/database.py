@@ -1,0 +1,104 @@
+"""Tables of the read models, in an SQLite file that lives as long as the process.
+
+Nothing in it is the truth: it is made anew from the topics at every start, so it cannot drift from them, and a million
+deliveries need no memory (docs/decisions).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+SCHEMA = """
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY, replay INTEGER, event_id TEXT, activation_id TEXT, notification_id TEXT, notification TEXT,
+    recipient_id TEXT, recipient TEXT, routed_at INTEGER, updated_at INTEGER, state TEXT, attempts INTEGER DEFAULT 0,
+    channel TEXT, outcome TEXT, reason TEXT, status INTEGER, latency_ms REAL, next_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX deliveries_by_time ON deliveries (routed_at, id);
+CREATE INDEX deliveries_by_recipient ON deliveries (recipient_id, routed_at, id);
+CREATE INDEX deliveries_by_notification ON deliveries (notification_id, routed_at, id);
+CREATE INDEX deliveries_by_state ON deliveries (state, routed_at, id);
+CREATE INDEX deliveries_by_activation ON deliveries (activation_id);
+CREATE TABLE steps (delivery_id TEXT, replay INTEGER, time INTEGER, kind TEXT, attempt INTEGER, record BLOB);
+CREATE INDEX steps_by_delivery ON steps (delivery_id);
+CREATE TABLE activations (
+    id TEXT PRIMARY KEY, notification_id TEXT, notification TEXT, state TEXT, activated_at INTEGER, ended_at INTEGER,
+    matched INTEGER, reporting INTEGER, record BLOB
+) WITHOUT ROWID;
+CREATE INDEX activations_by_time ON activations (activated_at, id);
+CREATE INDEX activations_by_notification ON activations (notification_id, activated_at, id);
+CREATE INDEX activations_by_state ON activations (state, activated_at, id);
+CREATE TABLE events (
+    id TEXT PRIMARY KEY, activation_id TEXT, notification_id TEXT, kind TEXT, time INTEGER, record BLOB
+) WITHOUT ROWID;
+CREATE INDEX events_by_activation ON events (activation_id);
+CREATE INDEX events_by_notification ON events (notification_id, time);
+CREATE INDEX events_by_time ON events (time);
+CREATE TABLE changes (
+    id TEXT PRIMARY KEY, time INTEGER, actor TEXT, action TEXT, kind TEXT, record_id TEXT, name TEXT, record BLOB
+) WITHOUT ROWID;
+CREATE INDEX changes_by_time ON changes (time, id);
+CREATE INDEX changes_by_record ON changes (record_id, time, id);
+CREATE TABLE letters (
+    delivery_id TEXT, replay INTEGER, time INTEGER, recipient_id TEXT, notification_id TEXT, reason TEXT, record BLOB,
+    PRIMARY KEY (delivery_id, replay)
+) WITHOUT ROWID;
+CREATE INDEX letters_by_time ON letters (time, delivery_id);
+CREATE TABLE states (
+    sensor_id TEXT, system TEXT, instance TEXT, sensor TEXT, metric TEXT, state TEXT, level TEXT, value REAL,
+    time INTEGER, PRIMARY KEY (sensor_id, system, instance)
+) WITHOUT ROWID;
+CREATE INDEX states_by_system ON states (system);
+CREATE INDEX states_by_state ON states (sensor_id, state);
+"""
+
+
+class Database:
+    """One writing connection, and one reading connection for each thread that reads."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tocsin-console-")
+        self._path = Path(self._folder.name) / "read-models.sqlite"
+        self.writer = self._open()
+        # Readers go on while a batch is written; nothing has to survive a crash.
+        self.writer.execute("PRAGMA journal_mode=WAL")
+        self.writer.execute("PRAGMA synchronous=OFF")
+        self.writer.executescript(SCHEMA)
+        self._readers = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """From any thread."""
+        reader: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if reader is None:
+            reader = self._readers.connection = self._open()
+            reader.row_factory = lambda cursor, row: dict(zip((one[0] for one in cursor.description), row, strict=True))
+            reader.execute("PRAGMA query_only=ON")
+            self._opened.append(reader)
+        return reader.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        return next(iter(self.rows(sql, parameters)), None)
+
+    def write(self, statements: Iterable[tuple[str, Sequence[Sequence[Any]]]]) -> None:
+        """One transaction, by the one thread that feeds."""
+        self.writer.execute("BEGIN")
+        for sql, rows in statements:
+            if rows:
+                self.writer.executemany(sql, rows)
+        self.writer.execute("COMMIT")
+
+    def close(self) -> None:
+        for connection in (*self._opened, self.writer):
+            connection.close()
+        self._folder.cleanup()

@@ -1,0 +1,123 @@
+"""Reads the topics from their beginnings into the read models, then goes on live; on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from tocsin.console.models.database import Database
+from tocsin.console.models.folding import TOPICS, Batch
+from tocsin.dispatcher.reading import PartitionKey, ends_of
+from tocsin.shared import kafka
+from tocsin.shared.settings import CommonSettings
+from tocsin.shared.telemetry.health import Health
+from tocsin.shared.telemetry.logs import logger
+
+log = logger(__name__)
+
+BATCH = 5_000
+PAUSE_SECONDS = 5.0
+"""Before starting over when the broker or the disk has failed in a way the client does not mend by itself."""
+
+
+class Feed:
+    """`progress` is safe to read from any thread."""
+
+    def __init__(
+        self, settings: CommonSettings, database: Database, health: Health, changed: Callable[[set[str]], None]
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._health = health
+        self._changed = changed
+        self._closing = threading.Event()
+        self._names = {settings.topic(name): name for name in TOPICS}
+        self._ends: dict[PartitionKey, int] = {}
+        self._total = 1
+        self._read = 0
+        self.caught_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="read-models", daemon=True)
+
+    @property
+    def progress(self) -> float:
+        """From 0 to 1: how much of what was there at the start has been read."""
+        return 1.0 if self.caught_up.is_set() else min(0.999, self._read / self._total)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._follow()
+            except Exception as error:
+                # Rows are written so that reading again changes nothing: from the beginning is always right.
+                log.exception("the read models start over")
+                self._health.waiting("read models", f"starting over: {error}")
+                self.caught_up.clear()
+                self._closing.wait(PAUSE_SECONDS)
+
+    def _follow(self) -> None:
+        reader = kafka.consumer(
+            self._settings.kafka, f"tocsin-console-{uuid.uuid4()}", enable_partition_eof=True, fetch_wait_max_ms=50
+        )
+        try:
+            self._assign(reader)
+            while not self._closing.is_set():
+                self._take(reader.consume(BATCH, 0.1))
+        finally:
+            reader.close()
+
+    def _assign(self, reader: Consumer) -> None:
+        counts = kafka.check_topics(self._settings, TOPICS)
+        places = [(self._settings.topic(name), number) for name, count in counts.items() for number in range(count)]
+        found = ends_of(self._settings, places)
+        self._ends = {place: end for place, (first, end) in found.items() if end > first}
+        self._total = max(1, sum(end - first for first, end in found.values()))
+        self._read = 0
+        self._database.write([("DELETE FROM steps WHERE ?", [(1,)])])  # the only rows without a key of their own
+        reader.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
+        self._note_caught_up()
+
+    def _take(self, messages: list[Message]) -> None:
+        batch = Batch()
+        for message in messages:
+            error = message.error()
+            if error is None:
+                batch.add(self._names[message.topic() or ""], message.value())
+                self._read += 1
+                self._passed(message, (message.offset() or 0) + 1)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's public constant
+                self._passed(message, message.offset() or 0)
+            elif error.fatal():
+                raise KafkaException(error)
+        if batch.unreadable:
+            log.warning("records that cannot be read are skipped", count=batch.unreadable)
+        if batch.rows:
+            self._database.write(batch.statements())
+        self._note_caught_up()
+        if self.caught_up.is_set() and batch.touched:
+            self._changed(batch.touched)
+
+    def _passed(self, message: Message, offset: int) -> None:
+        place = (message.topic() or "", message.partition() or 0)
+        if place in self._ends and offset >= self._ends[place]:
+            del self._ends[place]
+
+    def _note_caught_up(self) -> None:
+        if self.caught_up.is_set():
+            return
+        if not self._ends:
+            self._health.ready("read models")
+            self.caught_up.set()
+            self._changed({"reload"})
+        else:
+            self._health.waiting("read models", f"{self.progress:.0%} read")

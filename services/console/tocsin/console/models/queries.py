@@ -1,0 +1,223 @@
+"""What is asked of the read models. Lists are pages in descending order of time; a key goes on where one ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tocsin.console.models.database import Database, Row
+
+DELIVERY_STATES = ("waiting", "retrying", "delivered", "dead-lettered", "expired", "cancelled")
+ACTIVATION_STATES = ("active", "resolved", "dismissed")
+DAY_MS = 86_400_000
+
+Key = Sequence[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, and the key to go on after; None at the end."""
+
+    rows: list[Row]
+    next: list[Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which deliveries; None is any. Times are of routing."""
+
+    recipient: str | None = None
+    notification: str | None = None
+    activation: str | None = None
+    state: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What a list is read from, and the two columns it is sorted by."""
+
+    name: str
+    time: str
+    id: str = "id"
+    columns: str = "*"
+
+
+_DELIVERIES = _Table("deliveries", "routed_at")
+_ACTIVATIONS = _Table(
+    "activations",
+    "activated_at",
+    columns="id, notification_id, notification, state, activated_at, ended_at, matched, reporting",
+)
+_CHANGES = _Table("changes", "time")
+_LETTERS = _Table("letters", "time", "delivery_id")
+
+
+class Queries:
+    """Each runs on a thread, so that a slow one holds nobody up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return await asyncio.to_thread(self._database.rows, sql, parameters)
+
+    async def _page(self, table: _Table, where: Mapping[str, Any], after: Key, limit: int) -> Page:
+        """`where`: a condition with one `?`, and its value; those whose value is None are left out."""
+        time, id_ = table.time, table.id
+        kept = {condition: value for condition, value in where.items() if value not in (None, "")}
+        conditions = list(kept)
+        parameters = list(kept.values())
+        if after is not None:
+            conditions.append(f"({time}, {id_}) < (?, ?)")
+            parameters += after
+        clause = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        # Names of tables and columns are ours; every value is a parameter.
+        sql = f"SELECT {table.columns} FROM {table.name}{clause} ORDER BY {time} DESC, {id_} DESC LIMIT ?"  # noqa: S608
+        rows = await self._rows(sql, [*parameters, limit + 1])
+        return Page(rows[:limit], [rows[limit - 1][time], rows[limit - 1][id_]] if len(rows) > limit else None)
+
+    async def deliveries(self, wanted: Wanted, after: Key = None, limit: int = 50) -> Page:
+        where = {
+            "recipient_id = ?": wanted.recipient,
+            "notification_id = ?": wanted.notification,
+            "activation_id = ?": wanted.activation,
+            "state = ?": wanted.state,
+            "routed_at >= ?": wanted.since,
+            "routed_at < ?": wanted.until,
+        }
+        return await self._page(_DELIVERIES, where, after, limit)
+
+    async def delivery(self, delivery_id: str) -> Row | None:
+        """With `steps`, oldest first, and the event it is about, where that is still kept."""
+        found = await self._rows("SELECT * FROM deliveries WHERE id = ?", [delivery_id])
+        if not found:
+            return None
+        steps = await self._rows(
+            "SELECT record FROM steps WHERE delivery_id = ? ORDER BY time, attempt, rowid", [delivery_id]
+        )
+        event = await self._rows("SELECT record FROM events WHERE id = ?", [found[0]["event_id"]])
+        return {
+            **found[0],
+            "steps": [msgspec.json.decode(step["record"]) for step in steps],
+            "event": msgspec.json.decode(event[0]["record"]) if event else None,
+        }
+
+    async def activations(
+        self,
+        after: Key = None,
+        limit: int = 50,
+        *,
+        notification: str | None = None,
+        state: str | None = None,
+        since: int | None = None,
+    ) -> Page:
+        where = {"notification_id = ?": notification, "state = ?": state, "activated_at >= ?": since}
+        return await self._page(_ACTIVATIONS, where, after, limit)
+
+    async def activation(self, activation_id: str) -> Row | None:
+        """The record as its topic has it, with its events, oldest first."""
+        found = await self._rows("SELECT record FROM activations WHERE id = ?", [activation_id])
+        if not found:
+            return None
+        events = await self._rows("SELECT record FROM events WHERE activation_id = ? ORDER BY time", [activation_id])
+        return {
+            **msgspec.json.decode(found[0]["record"]),
+            "events": [msgspec.json.decode(event["record"]) for event in events],
+        }
+
+    async def newest_event(self, notification_ids: Sequence[str] = ()) -> bytes | None:
+        """The last event of these notifications; of any when none is named."""
+        marks = ", ".join("?" * len(notification_ids))
+        where = f" WHERE notification_id IN ({marks})" if notification_ids else ""
+        sql = f"SELECT record FROM events{where} ORDER BY time DESC LIMIT 1"  # noqa: S608  only question marks
+        found = await self._rows(sql, list(notification_ids))
+        return bytes(found[0]["record"]) if found else None
+
+    async def changes(
+        self, after: Key = None, limit: int = 50, *, record: str | None = None, kind: str | None = None, actor: str = ""
+    ) -> Page:
+        where = {"record_id = ?": record, "kind = ?": kind, "actor = ?": actor}
+        page = await self._page(_CHANGES, where, after, limit)
+        return Page([{**row, "record": msgspec.json.decode(row["record"])} for row in page.rows], page.next)
+
+    async def dead_letters(
+        self, after: Key = None, limit: int = 50, *, recipient: str | None = None, notification: str | None = None
+    ) -> Page:
+        """Those that are their delivery's last word: nobody has replayed them yet."""
+        where = {
+            "recipient_id = ?": recipient,
+            "notification_id = ?": notification,
+            "replay >= coalesce((SELECT replay FROM deliveries WHERE id = delivery_id), 0) AND ?": 1,
+        }
+        page = await self._page(_LETTERS, where, after, limit)
+        return Page([{**row, "record": msgspec.json.decode(row["record"])} for row in page.rows], page.next)
+
+    async def dead_letter_records(self, delivery_ids: Sequence[str]) -> list[bytes]:
+        marks = ", ".join("?" * len(delivery_ids))
+        sql = f"SELECT record FROM letters WHERE delivery_id IN ({marks}) ORDER BY replay"  # noqa: S608
+        return [bytes(row["record"]) for row in await self._rows(sql, list(delivery_ids))]
+
+    async def failed_since(self, recipient: str, since: int) -> list[str]:
+        sql = "SELECT delivery_id FROM letters WHERE recipient_id = ? AND time >= ?"
+        return [row["delivery_id"] for row in await self._rows(sql, [recipient, since])]
+
+    async def overview(self, now: int) -> Row:
+        """Counts of what is active and failing."""
+        active = await self._rows(
+            "SELECT count(*) AS activations, coalesce(sum(matched), 0) AS systems "
+            "FROM activations WHERE state = 'active'"
+        )
+        states = await self._rows(
+            "SELECT state, count(*) AS count FROM deliveries WHERE state IN ('waiting', 'retrying') GROUP BY state "
+            "UNION ALL SELECT state, count(*) FROM deliveries WHERE state IN ('delivered', 'dead-lettered', 'expired') "
+            "AND routed_at >= ? GROUP BY state",
+            [now - DAY_MS],
+        )
+        return {**active[0], "deliveries": {row["state"]: row["count"] for row in states}}
+
+    async def last_deliveries(self) -> dict[str, Row]:
+        """The newest delivery of each recipient, by the recipient's id."""
+        rows = await self._rows(
+            "SELECT d.* FROM (SELECT DISTINCT recipient_id AS r FROM deliveries) JOIN deliveries AS d ON d.id = "
+            "(SELECT id FROM deliveries WHERE recipient_id = r ORDER BY routed_at DESC, id DESC LIMIT 1)"
+        )
+        return {row["recipient_id"]: row for row in rows}
+
+    async def active_by_notification(self) -> dict[str, Row]:
+        rows = await self._rows("SELECT * FROM activations WHERE state = 'active' ORDER BY activated_at")
+        return {row["notification_id"]: row for row in rows}
+
+    async def triggered_counts(self) -> dict[str, int]:
+        """How many systems each sensor is triggered on."""
+        rows = await self._rows(
+            "SELECT sensor_id, count(DISTINCT system) AS count FROM states WHERE state = 'triggered' GROUP BY sensor_id"
+        )
+        return {row["sensor_id"]: row["count"] for row in rows}
+
+    async def states_of_system(self, system: str) -> list[Row]:
+        return await self._rows("SELECT * FROM states WHERE system = ? ORDER BY time DESC", [system])
+
+    async def triggered_systems(self, sensor_id: str, after: str = "", limit: int = 50) -> list[Row]:
+        return await self._rows(
+            "SELECT * FROM states WHERE sensor_id = ? AND state = 'triggered' AND system > ? ORDER BY system LIMIT ?",
+            [sensor_id, after, limit],
+        )
+
+    async def triggered_on(self, sensor_id: str, instance: str | None) -> set[str]:
+        """Every system on which a sensor is triggered; on one instance, or on any."""
+        sql = "SELECT DISTINCT system FROM states WHERE sensor_id = ? AND state = 'triggered'"
+        more: list[Any] = [] if instance is None else [instance]
+        rows = await self._rows(sql + (" AND instance = ?" if more else ""), [sensor_id, *more])
+        return {row["system"] for row in rows}
+
+    async def problems_by_system(self) -> dict[str, int]:
+        rows = await self._rows(
+            "SELECT system, count(*) AS count FROM states WHERE state = 'triggered' GROUP BY system"
+        )
+        return {row["system"]: row["count"] for row in rows}

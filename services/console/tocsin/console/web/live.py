@@ -1,0 +1,27 @@
+"""`/live`: what has changed, as server-sent events. A stream that was cut off resumes where it was."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from tocsin.console.models.hub import Notice
+from tocsin.console.web.context import console
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Ends when the browser goes, or the console stops."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+    await response.prepare(request)
+    await response.write(b"retry: 2000\n\n")
+    async for notice in console(request).hub.watch(request.headers.get("Last-Event-ID", "")):
+        await response.write(_line(notice))
+    return response
+
+
+def _line(notice: Notice | None) -> bytes:
+    if notice is None:
+        return b": still here\n\n"
+    event = "reload" if notice.topics is None or "reload" in notice.topics else "changed"
+    return f"id: {notice.id}\nevent: {event}\ndata: {json.dumps(notice.topics or [])}\n\n".encode()
