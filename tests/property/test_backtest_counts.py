@@ -147,7 +147,7 @@ def recording(run: Run, readings: list[Reading], sort: bool) -> Recording:
         np.array([-1 if one.instance is None else known.instances.add(one.instance) for one in readings], np.int64),
         np.array([one.value for one in readings], np.float64),
         np.array([one.time for one in readings], np.int64),
-        {row: one.tags for row, one in enumerate(readings) if one.tags},
+        {row: (one.time, one.tags) for row, one in enumerate(readings) if one.tags},
     )
     return Recording.by_time([block]) if sort else Recording.as_it_came([block])
 

@@ -53,7 +53,7 @@ def columns_of(path: Path, how: Columns, block_bytes: int) -> tuple[list[Any], l
                         None if instance < 0 else known.instances.names[instance],
                         float(block.value[row]),
                         int(block.time[row]),
-                        dict(block.tags.get(row, {})),
+                        dict(block.tags[row][1]) if row in block.tags else {},
                     )
                 )
     except Exception as error:  # noqa: BLE001  compared with what the other way raises

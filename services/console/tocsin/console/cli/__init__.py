@@ -22,6 +22,7 @@ _COMMANDS = {
     "recipients": ("tocsin.console.cli.recipients:recipients", "Pause, resume, disable and enable recipients."),
     "templates": ("tocsin.console.cli.templates:templates", "Ready webhooks for well-known services."),
     "secrets": ("tocsin.console.cli.secrets:secrets", "Make signing secrets; show the public key of one."),
+    "check": ("tocsin.console.cli.check:check", "Check configuration: mistakes, and suspicious rules."),
     "test": ("tocsin.console.cli.unit_tests:test", "Run unit tests of rules."),
     "backtest": ("tocsin.console.cli.backtest:backtest", "Show what rules would have done with recorded readings."),
     "run": (

@@ -9,17 +9,25 @@ from pathlib import Path
 
 import click
 
+from tocsin.console.cli.configuration import actor
 from tocsin.console.cli.quiet import quiet_logs
+from tocsin.console.cli.since import SINCE
+from tocsin.console.store import Store
 from tocsin.console.trial.files import read_blocks
 from tocsin.console.trial.flaws import Flaws
 from tocsin.console.trial.rules import read_rules
 from tocsin.console.trial.timeline import Timeline, summary_lines
+from tocsin.console.trial.topic import read_topic
 from tocsin.evaluator.backtest.events import Event
 from tocsin.evaluator.backtest.recording import Block, Recording
 from tocsin.evaluator.backtest.run import Run
 from tocsin.evaluator.backtest.summary import Summary
+from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.ingest.core.recordings import Columns, TimeUnit
 from tocsin.ingest.progress import progress
+from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.errors import UsageError
+from tocsin.shared.settings import CommonSettings
 
 OUTCOME = "nothing was tried"
 
@@ -46,7 +54,7 @@ def _spread(args: Iterable[str]) -> Iterator[str]:
 
 
 @click.command(cls=_Command)
-@click.argument("config", nargs=-1, required=True)
+@click.argument("config", nargs=-1)
 @click.option(
     "--readings",
     "files",
@@ -55,6 +63,8 @@ def _spread(args: Iterable[str]) -> Iterator[str]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Recorded readings: CSV (time,system,metric,value[,instance]) or NDJSON, also as .gz; several are merged.",
 )
+@click.option("--from-topic", is_flag=True, help="Readings that are still in Kafka, in the order of their arrival.")
+@click.option("--since", type=SINCE, default=0, help="Of those in Kafka, what arrived since: 2h, 7d, or a time.")
 @click.option("--as-it-came", is_flag=True, help="Judge in the order of the lines instead of in order of time.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, and nothing else.")
 @click.option("--events", default=200, show_default=True, type=click.IntRange(0), help="Most events shown; 0: all.")
@@ -68,6 +78,8 @@ def _spread(args: Iterable[str]) -> Iterator[str]:
 def backtest(  # noqa: PLR0913, PLR0917  each is an option
     config: tuple[str, ...],
     files: tuple[Path, ...],
+    from_topic: bool,
+    since: int,
     as_it_came: bool,
     as_json: bool,
     events: int,
@@ -83,19 +95,25 @@ def backtest(  # noqa: PLR0913, PLR0917  each is an option
 
     CONFIG are YAML files or folders; recipients and secrets in them are not needed. Readings are judged in order of
     time (equal times in the order of the files and their lines), by the code that runs live. Lines that are no
-    readings are named and left out. Exit code 1: the rules or the files cannot be used; else 0, whatever fired.
+    readings are named and left out. With --from-topic and no CONFIG, the rules in Kafka are tried.
+    Exit code 1: the rules or the readings cannot be used; else 0, whatever fired.
     """
     quiet_logs()
-    if not files:
-        raise click.UsageError("name recorded readings: --readings FILE")
-    configuration = read_rules(config, OUTCOME)
+    if bool(files) is from_topic:
+        raise click.UsageError("name recorded readings, --readings FILE, or else --from-topic")
+    if not config and not from_topic:
+        raise click.UsageError("name the rules: YAML files or folders")
+    configuration = read_rules(config, OUTCOME) if config else rules_in_kafka()
     run = Run(configuration)
     flaws = Flaws(strict)
-    columns = Columns(system, metric, time_column, value_column, skip_if_empty, time_unit)
-    recording = _recording(files, columns, run, flaws, as_it_came=as_it_came)
+    if from_topic:
+        recording = _from_topic(run, since)
+    else:
+        columns = Columns(system, metric, time_column, value_column, skip_if_empty, time_unit)
+        recording = _recording(files, columns, run, flaws, as_it_came=as_it_came)
     if as_json:
         found = _events(run, recording)
-        for event in sorted(found, key=lambda one: one.time) if as_it_came else found:
+        for event in sorted(found, key=lambda one: one.time) if as_it_came or from_topic else found:
             sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
     else:
         summary = Summary(
@@ -116,6 +134,23 @@ def _recording(paths: Iterable[Path], columns: Columns, run: Run, flaws: Flaws, 
                 count += len(block)
                 shown.at(count)
     return Recording.as_it_came(blocks) if as_it_came else Recording.by_time(blocks)
+
+
+def _from_topic(run: Run, since: int) -> Recording:
+    with progress(None, sys.stderr, "read") as shown:
+        found = read_topic(DetectorSettings.load(), since, run.known, shown.at)
+    if found.refused:
+        click.echo(f"{found.refused} messages held something that is no reading, which was left out", err=True)
+    return found.recording()
+
+
+def rules_in_kafka() -> Configuration:
+    """The configuration that is in effect. Raises UsageError when there is none."""
+    state = Store(CommonSettings.load(), actor()).read()
+    found = Configuration.of(state.change, state.records)
+    if not found.sensors:
+        raise UsageError("there is no sensor in Kafka yet: name files with rules")
+    return found
 
 
 def _events(run: Run, recording: Recording) -> Iterator[Event]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -13,7 +13,7 @@ import numpy as np
 
 from tocsin.evaluator.backtest.csv_columns import CsvColumns, Layout
 from tocsin.evaluator.backtest.ndjson_columns import NdjsonColumns
-from tocsin.evaluator.backtest.recording import Block
+from tocsin.evaluator.backtest.recording import Block, Tagged
 from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.ingest.core.recordings import (
     Columns,
@@ -178,11 +178,11 @@ def _woven(block: Block, rows: Ints, slow: list[Recorded], known: Known) -> Bloc
 def _block(recorded: list[Recorded], known: Known) -> tuple[Block, Ints]:
     """As columns, and the line of each reading. A report's tags are with its first reading."""
     readings = [(one.line, reading) for one in recorded for reading in one.good]
-    tags: dict[int, Mapping[str, str]] = {}
+    tags: dict[int, Tagged] = {}
     row = 0
     for one in recorded:
         if one.good[0].tags:
-            tags[row] = one.good[0].tags
+            tags[row] = one.time, one.good[0].tags
         row += len(one.good)
     block = Block(
         np.array([known.systems.add(one.system) for _, one in readings], np.int64),

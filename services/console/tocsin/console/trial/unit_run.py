@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tocsin.console.trial.unit_files import ExpectedChange, ExpectedEvent, UnitTest
 from tocsin.evaluator.backtest.events import NotificationEvent, SensorEvent
-from tocsin.evaluator.backtest.recording import Block, Recording
+from tocsin.evaluator.backtest.recording import Block, Recording, Tagged
 from tocsin.evaluator.backtest.run import Run
 from tocsin.evaluator.detector.columns import Known
 from tocsin.shared.configuration.snapshot import Configuration
@@ -51,8 +51,10 @@ def run_test(test: UnitTest, configuration: Configuration) -> Result:
 def readings_of(test: UnitTest, known: Known) -> Block:
     """All series, one after the other. Tags come with a series' first reading."""
     rows = [(one, point, number == 0) for one in test.series for number, point in enumerate(one.points)]
-    tags: dict[int, Mapping[str, str]] = {
-        row: one.tags for row, (one, _, is_first) in enumerate(rows) if is_first and one.tags
+    tags: dict[int, Tagged] = {
+        row: (test.start + time, one.tags)
+        for row, (one, (time, _), is_first) in enumerate(rows)
+        if is_first and one.tags
     }
     return Block(
         np.array([known.systems.add(one.system) for one, _, _ in rows], np.int64),

@@ -10,6 +10,8 @@ import numpy as np
 from tocsin.evaluator.detector.columns import Floats, Ints
 
 Tags = Mapping[str, str]
+Tagged = tuple[int, Tags]
+"""Tags as of a report's time."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Block:
     instance: Ints  # -1: none
     value: Floats
     time: Ints  # epoch ms
-    tags: Mapping[int, Tags] = field(default_factory=dict)
+    tags: Mapping[int, Tagged] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.time)
@@ -36,7 +38,7 @@ class Block:
         """One after the other."""
         if len(blocks) < 2:
             return blocks[0] if blocks else cls.nothing()
-        tags: dict[int, Tags] = {}
+        tags: dict[int, Tagged] = {}
         first = 0
         for block in blocks:
             tags.update({first + row: found for row, found in block.tags.items()})
@@ -52,7 +54,7 @@ class Block:
 
     def reordered(self, order: Ints) -> Block:
         """`order`: which row comes first, and so on."""
-        tags: dict[int, Tags] = {}
+        tags: dict[int, Tagged] = {}
         if self.tags:
             place = np.empty(len(order), np.int64)
             place[order] = np.arange(len(order))

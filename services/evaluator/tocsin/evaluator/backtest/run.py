@@ -158,8 +158,7 @@ class Run:
             for time, change in changes
         ]
         retags = [
-            Retag(int(clock[row]), int(rows.system[row]), int(rows.time[row]), tags)
-            for row, tags in sorted(rows.tags.items())
+            Retag(int(clock[row]), int(rows.system[row]), at, tags) for row, (at, tags) in sorted(rows.tags.items())
         ]
         after = self._engine.systems.heard[: len(heard)]
         chunk = Chunk(Rows.of(rows.system, rows.time, clock, heard), after, until, switches, retags)
@@ -218,15 +217,16 @@ def _parsed(rows: Block, first: int, known: Known) -> Parsed:
 
 def _with_tags(rows: Block, row: int, known: Known) -> SlowReading:
     instance = int(rows.instance[row])
+    tags_at, tags = rows.tags[row]
     reading = GoodReading(
         system=known.systems.names[int(rows.system[row])],
         metric=known.metrics.names[int(rows.metric[row])],
         instance=None if instance < 0 else known.instances.names[instance],
         value=float(rows.value[row]),
         time=int(rows.time[row]),
-        tags=dict(rows.tags[row]),
+        tags=dict(tags),
     )
-    return SlowReading(row, 0, reading, reading.time, reading.time)
+    return SlowReading(row, 0, reading, reading.time, tags_at)
 
 
 def _sensor_event(change: Change) -> SensorEvent:
