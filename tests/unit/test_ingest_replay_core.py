@@ -178,3 +178,11 @@ def test_every_time_inside_a_report_moves_alike() -> None:
         (GoodReading("PC", "m", None, 1.0, 499_000, "u", tags), GoodReading("PC", "n", "i", 2.0, 500_000, None, tags)),
         is_report=True,
     )
+
+
+def test_a_number_of_seconds_that_no_time_has_is_refused_where_it_stands() -> None:
+    columns = Columns(system="PC", metric="m", time_unit="s")
+    (flaw,) = parse_csv(["time,value", "1e999,1"], columns)
+    assert isinstance(flaw, Flaw)
+    assert flaw.line == 2
+    assert flaw.rejection.field == "time"

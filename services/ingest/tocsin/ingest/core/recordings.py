@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -181,7 +182,8 @@ def parse_time(text: str, unit: TimeUnit = "ms") -> Any:
     if _INTEGER.fullmatch(text):
         return int(text) * (1000 if unit == "s" else 1)
     if unit == "s" and _NUMBER.fullmatch(text):
-        return round(float(text) * 1000) if len(text) < _LONGEST_SECONDS else text
+        milliseconds = float(text) * 1000
+        return round(milliseconds) if len(text) < _LONGEST_SECONDS and math.isfinite(milliseconds) else text
     if _DAY.fullmatch(text):
         return text + "T00:00:00Z"
     if _MINUTE.fullmatch(text):
