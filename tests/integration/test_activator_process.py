@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,16 @@ from tocsin.evaluator.core.notification import Rulebook
 from tocsin.shared import kafka
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.follower import ConfigurationFollower
-from tocsin.shared.configuration.records import Notification, Sensor, SensorUse, Settings, ThresholdSpec
+from tocsin.shared.configuration.records import (
+    Dismissal,
+    Matcher,
+    Notification,
+    Sensor,
+    SensorUse,
+    Settings,
+    Silence,
+    ThresholdSpec,
+)
 from tocsin.shared.configuration.snapshot import Configuration, notification_revision
 from tocsin.shared.headers import header
 from tocsin.shared.partitioning import partition_for
@@ -46,14 +56,24 @@ SENSOR = Sensor(id="s1", name="CPU busy", metric="cpu.percent", trigger=parse_co
 DEPLOYMENT = Settings(id="d1", name="deployment", tenant_id="11111111-1111-1111-1111-111111111111")
 
 
-def notification(name: str, threshold: int = 2) -> Notification:
+TIMED = {"for_": 250, "remind_every": 400, "cooldown": 600}
+"""Of every other notification: so short that kills fall into them."""
+
+
+def notification(name: str, threshold: int = 2, **options: Any) -> Notification:
     return Notification(
         id=name,
         name=name,
         sensors=(SensorUse(sensor_id="s1"),),
         threshold=ThresholdSpec(value=Decimal(threshold), is_percent=False),
         recipient_ids=(),
+        **options,
     )
+
+
+def silence(name: str, until: int) -> Silence:
+    matcher = Matcher(field="notification", pattern=name)
+    return Silence(id="q", name="q", matchers=(matcher,), starts_at=0, until=until)
 
 
 class Site:
@@ -62,7 +82,9 @@ class Site:
     def __init__(self, bootstrap_servers: str, supervisor: Supervisor, folder: Path, notifications: int) -> None:
         self.settings = with_topics(settings_for(bootstrap_servers, folder, ActivatorSettings))
         self.names = [f"n{number}" for number in range(notifications)]
-        put_records(self.settings, SENSOR, DEPLOYMENT, *(notification(name) for name in self.names))
+        plain, timed = self.names[::2], self.names[1::2]
+        records = [*(notification(name) for name in plain), *(notification(name, **TIMED) for name in timed)]
+        put_records(self.settings, SENSOR, DEPLOYMENT, *records)
         environment = {
             "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
             "TOCSIN_TOPIC_PREFIX": self.settings.topic_prefix,
@@ -164,6 +186,9 @@ class Site:
         messages = read_all(self.settings, NOTIFICATION_EVENTS)
         return [(message, NotificationEvent.decode(message.value())) for message in messages]
 
+    def kinds_of(self, name: str) -> list[str]:
+        return [event.kind for _, event in self.events() if event.notification.id == name]
+
     def folded(self) -> dict[str, list[bytes]]:
         """What was published, by notification in order, each id where it first came."""
         seen: dict[str, bytes] = {}
@@ -188,11 +213,14 @@ class Site:
             key, value = message.key(), message.value()
             assert not isinstance(key, str)
             place = Place(partition, offset, message.timestamp()[1])
-            taken = take(Record(key, value, place), PARTITIONS, rows[partition], {}, book)
-            for write in taken.writes if isinstance(taken, Taken) else ():
-                assert write.row is not None
-                rows[partition][write.notification_id] = write.row
-                found[write.notification_id] += [event.event.encode() for event in write.events if event.event]
+            more = True
+            while more:
+                taken = take(Record(key, value, place), PARTITIONS, rows[partition], {}, book)
+                more = isinstance(taken, Taken) and taken.more
+                for write in taken.writes if isinstance(taken, Taken) else ():
+                    assert write.row is not None
+                    rows[partition][write.notification_id] = write.row
+                    found[write.notification_id] += [event.event.encode() for event in write.events if event.event]
         return dict(found)
 
 
@@ -264,6 +292,28 @@ def test_poison_edits_and_deletions_while_it_runs(site: Site) -> None:
     assert member.child.stop() == 0
 
 
+def test_a_silence_a_dismissal_and_reminders_take_effect_while_it_runs(site: Site) -> None:
+    site.start()
+    site.begin()
+    put_records(site.settings, silence("n3", until=1 << 46))
+    for name in ("n1", "n3", "n5"):
+        site.tally(name, 3)
+    kinds = partial(site.kinds_of, "n1")
+    eventually(lambda: kinds()[:3] == ["activated", "reminder", "reminder"], within=10)
+    eventually(lambda: site.kinds_of("n5")[:1] == ["activated"], within=5)
+    activation = next(event.activation_id for _, event in site.events() if event.notification.id == "n1")
+    put_records(site.settings, Dismissal(id="x", name=activation, activation_id=activation, dismissed_by="me"))
+    eventually(lambda: kinds()[-1] == "dismissed", within=5)
+    assert site.kinds_of("n3") == []
+    put_records(site.settings, silence("n3", until=int(time.time() * 1000)))
+    eventually(lambda: site.kinds_of("n3")[:2] == ["activated", "reminder"], within=8)
+    records = [Activation.decode(message.value()) for message in read_all(site.settings, ACTIVATIONS)]
+    (first, *later) = [one for one in records if one.notification.id == "n3"]
+    assert (first.state, first.announced_at) == ("active", None)
+    assert later[0].announced_at is not None
+    assert later[0].announced_at > first.activated_at
+
+
 @pytest.mark.slow
 def test_events_equal_the_fold_of_the_log_when_it_is_killed_at_any_moment(site: Site) -> None:
     seed = random.randrange(1 << 32)
@@ -283,6 +333,7 @@ def test_events_equal_the_fold_of_the_log_when_it_is_killed_at_any_moment(site: 
     expected = site.expected()
     assert site.folded() == expected
     assert sum(len(events) for events in expected.values()) > 100
+    assert any(b'"kind":"reminder"' in event for events in expected.values() for event in events)
     newest = {message.key(): message.value() for message in read_all(site.settings, ACTIVATOR_CHANGELOG)}
     rows = {key: decode_row(value) for key, value in newest.items() if isinstance(key, bytes) and value is not None}
     assert {key: row.ordinal for key, row in rows.items()} == {

@@ -6,93 +6,17 @@ from decimal import Decimal
 
 import pytest
 
-from tocsin.evaluator.core.activation import FORGET_AFTER_MS, Place, Reason, Step, forget_sent, step
-from tocsin.evaluator.core.activation_row import Row, decode_row, encode_row
+from activating import T0, TENANT, Log, book, event_of
+from tocsin.evaluator.core.activation import FORGET_AFTER_MS, Reason, forget_sent
+from tocsin.evaluator.core.activation_row import decode_row, encode_row
 from tocsin.evaluator.core.lifecycle import State
 from tocsin.evaluator.core.notification import Rulebook, reached
-from tocsin.shared.configuration.condition import parse_condition
-from tocsin.shared.configuration.records import Notification, Sensor, SensorUse, Settings, ThresholdSpec
-from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.configuration.records import (
+    ThresholdSpec,
+)
 from tocsin.shared.errors import CodecError
 from tocsin.shared.ids import activation_id, event_id
 from tocsin.shared.schemas.activation import Activation
-from tocsin.shared.schemas.event import NotificationEvent
-from tocsin.shared.schemas.tally import Tally, Tick
-
-TENANT = "11111111-1111-1111-1111-111111111111"
-T0 = 1_764_000_000_000
-
-
-def configuration(change: int = 1, threshold: str = "25%", name: str = "Slow", delete: bool = False) -> Configuration:
-    is_percent = threshold.endswith("%")
-    notification = Notification(
-        id="n1",
-        name=name,
-        description="Too many are slow",
-        sensors=(SensorUse(sensor_id="s1"),),
-        threshold=ThresholdSpec(value=Decimal(threshold.rstrip("%")), is_percent=is_percent),
-        recipient_ids=(),
-    )
-    return Configuration(
-        change=change,
-        sensors={"s1": Sensor(id="s1", name="CPU busy", metric="cpu", trigger=parse_condition("> 90"))},
-        notifications={} if delete else {"n1": notification},
-        settings=Settings(id="d", name="deployment", tenant_id=TENANT),
-    )
-
-
-def book(**given: object) -> Rulebook:
-    return Rulebook.of(configuration(**given), "https://console.example/")  # type: ignore[arg-type]
-
-
-class Log:
-    """Feeds one notification, an offset and a second at a time."""
-
-    def __init__(self, rules: Rulebook, partitions: int = 1) -> None:
-        self.book = rules
-        self.partitions = partitions
-        self.row: Row | None = None
-        self.offset = -1
-        self.now = T0
-
-    def _step(self, given: Tally | Tick) -> Step:
-        result = step(self.row, given, self.book, Place(0, self.offset, self.now))
-        self.row = result.row
-        return result
-
-    def tally(self, matched: int, reporting: int, partition: int = 0, **given: object) -> Step:
-        self.offset += 1
-        self.now += 1_000
-        fields: dict[str, object] = {
-            "notification_id": "n1",
-            "revision": self.book.rules["n1"].revision if "n1" in self.book.rules else "gone",
-            "partition": partition,
-            "partitions": self.partitions,
-            "epoch": 1,
-            "counter": self.offset,
-            "matched": matched,
-            "reporting": reporting,
-            "systems": tuple(f"p{partition}-{number:03d}" for number in range(min(matched, 100))),
-            "total": matched,
-            "time": self.now,
-            "sent_at": self.now,
-        }
-        return self._step(Tally.model_validate({**fields, **given}))
-
-    def tick(self, later_ms: int = 1_000) -> Step:
-        self.offset += 1
-        self.now += later_ms
-        return self._step(Tick(time=self.now))
-
-    @property
-    def known(self) -> Row:
-        assert self.row is not None
-        return self.row
-
-
-def event_of(result: Step) -> NotificationEvent:
-    (pending,) = result.events
-    return NotificationEvent.decode(pending.event.encode())
 
 
 @pytest.mark.parametrize(
