@@ -42,6 +42,7 @@ def demo(once: bool) -> None:
     """Real readings of this host become a verified webhook, an email, and audit records that prove both."""
     # A fixed width keeps a line one line in a log file; on a terminal rich knows the real one.
     console = Console(highlight=False, soft_wrap=True)
+    signal.signal(signal.SIGINT, _interrupt)  # also where a shell started us in the background, with Ctrl-C ignored
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     try:
@@ -86,28 +87,35 @@ def _demo(console: Console, once: bool) -> list[str]:
             if not missing:
                 _where_next(console, stack, facts, state_dir)
             if not once:
-                run.forever()
+                run.forever(missing)
         finally:
             tail.close()
     return missing
 
 
 class Facts:
-    """What stays the same from one demo to the next: the receiver's port and secret."""
+    """What stays the same from one demo to the next: the receiver's port and secret. And how many there have been."""
 
-    def __init__(self, port: int, gateway_port: int, secret: str) -> None:
-        self.port, self.gateway_port, self.secret = port, gateway_port, secret
+    def __init__(self, port: int, gateway_port: int, secret: str, runs: int = 0) -> None:
+        self.port, self.gateway_port, self.secret, self.runs = port, gateway_port, secret, runs
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/"
+
+    @property
+    def trigger(self) -> str:
+        """Another one than last time: an edited sensor starts over, so each run shows a crossing of its own, even
+        where the last one ended in the middle of it, or this host is never idle."""
+        return f"> {80 + self.runs % 2}"
 
     @classmethod
     def load(cls, state_dir: Path) -> Facts:
         path = state_dir / "demo.json"
         try:
             known = json.loads(path.read_text())
-            facts = cls(free_port(known["port"]), free_port(known["gateway_port"]), known["secret"])
+            ports = free_port(known["port"]), free_port(known["gateway_port"])
+            facts = cls(*ports, known["secret"], int(known.get("runs", 0)) + 1)
         except (OSError, ValueError, KeyError, TypeError):
             facts = cls(free_port(), free_port(), "whsec_" + b64encode(secrets.token_bytes(32)).decode())
         path.touch(mode=0o600)
@@ -154,7 +162,7 @@ def _start_services(fleet: Fleet, facts: Facts) -> None:
 def _apply_configuration(facts: Facts, state_dir: Path, environment: dict[str, str]) -> None:
     template = files("tocsin.deploy.demo").joinpath("demo.yaml").read_text()
     path = state_dir / "demo.yaml"
-    path.write_text(template.replace("@URL@", facts.url))
+    path.write_text(template.replace("@URL@", facts.url).replace("@TRIGGER@", facts.trigger))
     _tocsin(["apply", "-f", str(path)], environment)
 
 
@@ -182,7 +190,8 @@ def _prove(console: Console, environment: dict[str, str]) -> list[str]:
 
 def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path) -> None:
     gateway = f"http://{HOST}:{facts.gateway_port}"
-    body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": "2026-11-23T10:00:00Z"}'
+    # The shell puts the present time in: a reading of last week would count for nobody who reports.
+    body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": \'$(date +%s)000\'}'
     console.print("\nAll of it has been seen. Where to look next, while the demo runs:", style="bold")
     for line in (
         f"configuration  {state_dir / 'demo.yaml'}; change it, then: tocsin apply -f {state_dir / 'demo.yaml'}",

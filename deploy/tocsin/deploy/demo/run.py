@@ -65,9 +65,11 @@ class Run:
             self._until_resolved()
         return missing
 
-    def forever(self) -> None:
+    def forever(self, missing: list[str]) -> None:
         """Go on showing what happens, until interrupted; the readings no more: they come every second."""
         self._show_readings = False
+        for part in missing:
+            self._console.print(f"\nNot seen yet: {part}", style="bold yellow", markup=False)
         self._console.print("\nGoing on until Ctrl-C.")
         while True:
             self._turn()

@@ -16,6 +16,9 @@ from tocsin.ingest.core.inflate import NotGzip, TooLong, inflate
 
 _JSON = ("application/json", "text/json")
 _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+_UNSAID = ("application/x-www-form-urlencoded", "application/octet-stream", "text/plain")
+"""What clients send when nobody has told them (`curl -d` the first): taken for JSON, the body shows which form."""
+
 _CHUNK = 1 << 16
 
 
@@ -42,7 +45,7 @@ def media_of(headers: Mapping[str, str]) -> Media | Refusal:
     """From Content-Type and Content-Encoding; no Content-Type counts as JSON."""
     given, _, parameters = headers.get("Content-Type", _JSON[0]).partition(";")
     kind = given.strip().lower()
-    if kind not in _JSON + _LINES:
+    if kind not in _JSON + _LINES + _UNSAID:
         return answers.unsupported(f"Content-Type must be {_JSON[0]} or {_LINES[0]}, not {kind[:100]!r}")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if "charset" in parameters.lower() and charset not in ("utf-8", "utf8", "us-ascii"):
