@@ -31,9 +31,10 @@ lint: setup  ## Check style, format and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: setup  ## Measure the detector and the dispatcher beside their references
+bench: setup  ## Measure the detector, the dispatcher and the back-test beside their references
 	@$(BIN)/tocsin bench detector $(ARGS)
 	@$(BIN)/tocsin bench dispatcher $(ARGS)
+	@$(BIN)/tocsin bench backtest $(ARGS)
 
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost
 	@$(BIN)/pytest tests/acceptance $(ARGS)

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 
-from tocsin.console.cli.configuration import actor
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.since import SINCE
-from tocsin.console.store import Store
 from tocsin.console.trial.files import read_blocks
 from tocsin.console.trial.flaws import Flaws
 from tocsin.console.trial.rules import read_rules
 from tocsin.console.trial.timeline import Timeline, summary_lines
-from tocsin.console.trial.topic import read_topic
 from tocsin.evaluator.backtest.events import Event
 from tocsin.evaluator.backtest.recording import Block, Recording
 from tocsin.evaluator.backtest.run import Run
 from tocsin.evaluator.backtest.summary import Summary
-from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.ingest.core.recordings import Columns, TimeUnit
 from tocsin.ingest.progress import progress
-from tocsin.shared.configuration.snapshot import Configuration
-from tocsin.shared.errors import UsageError
-from tocsin.shared.settings import CommonSettings
 
 OUTCOME = "nothing was tried"
 
@@ -103,11 +98,11 @@ def backtest(  # noqa: PLR0913, PLR0917  each is an option
         raise click.UsageError("name recorded readings, --readings FILE, or else --from-topic")
     if not config and not from_topic:
         raise click.UsageError("name the rules: YAML files or folders")
-    configuration = read_rules(config, OUTCOME) if config else rules_in_kafka()
+    configuration = read_rules(config, OUTCOME) if config else _live().rules_in_kafka()
     run = Run(configuration)
     flaws = Flaws(strict)
     if from_topic:
-        recording = _from_topic(run, since)
+        recording = _live().readings_in_kafka(run.known, since)
     else:
         columns = Columns(system, metric, time_column, value_column, skip_if_empty, time_unit)
         recording = _recording(files, columns, run, flaws, as_it_came=as_it_came)
@@ -124,6 +119,11 @@ def backtest(  # noqa: PLR0913, PLR0917  each is an option
     flaws.summarize()
 
 
+def _live() -> ModuleType:
+    """What needs a broker takes a while to load, and most runs do without."""
+    return importlib.import_module("tocsin.console.trial.live")
+
+
 def _recording(paths: Iterable[Path], columns: Columns, run: Run, flaws: Flaws, *, as_it_came: bool) -> Recording:
     blocks: list[Block] = []
     with progress(None, sys.stderr, "read") as shown:
@@ -134,23 +134,6 @@ def _recording(paths: Iterable[Path], columns: Columns, run: Run, flaws: Flaws, 
                 count += len(block)
                 shown.at(count)
     return Recording.as_it_came(blocks) if as_it_came else Recording.by_time(blocks)
-
-
-def _from_topic(run: Run, since: int) -> Recording:
-    with progress(None, sys.stderr, "read") as shown:
-        found = read_topic(DetectorSettings.load(), since, run.known, shown.at)
-    if found.refused:
-        click.echo(f"{found.refused} messages held something that is no reading, which was left out", err=True)
-    return found.recording()
-
-
-def rules_in_kafka() -> Configuration:
-    """The configuration that is in effect. Raises UsageError when there is none."""
-    state = Store(CommonSettings.load(), actor()).read()
-    found = Configuration.of(state.change, state.records)
-    if not found.sensors:
-        raise UsageError("there is no sensor in Kafka yet: name files with rules")
-    return found
 
 
 def _events(run: Run, recording: Recording) -> Iterator[Event]:

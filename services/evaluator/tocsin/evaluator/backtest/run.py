@@ -29,6 +29,9 @@ from tocsin.evaluator.detector.parsing import Batch, Parsed, SlowReading
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.readings import GoodReading
 
+_MANY_NEW, _SMALLER = 20, 8
+"""More than one new series in so many readings makes chunks so many times smaller."""
+
 CHUNK = 1 << 17
 """Readings taken at once: enough for columns to pay, little enough to stay in the cache."""
 
@@ -68,6 +71,7 @@ class Run:
         }
         self._chunk = chunk
         self._span: Span | None = None
+        self._new_series = chunk  # in the last chunk
         self._began = np.zeros(0, np.int64)  # instant of the first reading, by series
 
     @property
@@ -79,7 +83,9 @@ class Run:
 
         `on_taken` is told how many readings have been judged.
         """
-        for start, end in _chunks(recording.clock, self._chunk):
+        end = 0
+        while end < len(recording):
+            start, end = end, self._chunk_end(recording.clock, end)
             yield from self._take(recording, start, end, int(recording.clock[end - 1]))
             first = int(recording.clock[0]) if self._span is None else self._span.start
             self._span = Span(first, int(recording.clock[end - 1]))
@@ -132,11 +138,22 @@ class Run:
 
     def _note_new_series(self, rows: Block, clock: Ints) -> None:
         table, known = self._engine.series, len(self._began)
+        self._new_series = table.size - known
         if table.size > known:
             series = table.find(rows.system, rows.metric, rows.instance)
             first = np.zeros(table.size, np.int64)
             first[series[::-1]] = clock[::-1]
             self._began = np.concatenate([self._began, first[known:]])
+
+    def _chunk_end(self, clock: Ints, start: int) -> int:
+        """Where the chunk that begins here ends: with an instant.
+
+        The first reading of a series is looked at singly, and all others of that series in the same chunk with it:
+        while there are many new series, chunks are small.
+        """
+        size = self._chunk if self._new_series * _MANY_NEW < self._chunk else self._chunk // _SMALLER
+        end = min(start + max(1, size), len(clock))
+        return int(np.searchsorted(clock, clock[end - 1], side="right"))
 
     def _heard(self) -> Ints:
         systems = self._engine.systems
@@ -169,16 +186,6 @@ class Run:
         ]
         events.sort(key=lambda item: item[0])
         return events
-
-
-def _chunks(clock: Ints, size: int) -> Iterator[tuple[int, int]]:
-    """Stretches of about this size, each ending where an instant ends."""
-    start = 0
-    while start < len(clock):
-        end = min(start + size, len(clock))
-        end = int(np.searchsorted(clock, clock[end - 1], side="right"))
-        yield start, end
-        start = end
 
 
 def _cut(rows: Block, start: int, end: int) -> Block:
