@@ -39,6 +39,9 @@ bench: setup  ## Measure the detector, the dispatcher and the back-test beside t
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost
 	@$(BIN)/pytest tests/acceptance $(ARGS)
 
+mail: setup  ## Send through a real mail server (postfix, as root); read by Go's mail library what it stored
+	@$(BIN)/pytest tests/integration/test_real_mail_server.py $(ARGS)
+
 lock: setup  ## Pin all packages anew; ARGS=--upgrade takes the newest
 	@printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(ARGS) -o requirements/build.txt - >/dev/null
 	@$(COMPILE) $(ARGS) -o requirements/runtime.txt pyproject.toml >/dev/null
@@ -50,4 +53,4 @@ clean:  ## Stop the stack and remove .venv, its data and all caches
 	@rm -rf .venv .tocsin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint bench faults lock clean
+.PHONY: help setup demo test lint bench faults mail lock clean

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import pytest
 
 from delivering import ScriptedServer, delivery_for, event_of, says, unsigned_recipient
+from mail_servers import MailServer, Replies
 from support import settings_for
 from tocsin.dispatcher.channels.base import Channel, Parcel
 from tocsin.dispatcher.channels.email import EmailChannel
@@ -75,58 +74,13 @@ WEBHOOK: dict[str, Say] = {
 }
 
 
-class MailServer:
-    """A scripted SMTP conversation, line by line."""
-
-    def __init__(self, behaviour: str) -> None:
-        self.behaviour = behaviour
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rb") as lines, suppress(OSError):
-            connection.sendall(b"220 here\r\n")
-            for line in lines:
-                command = line[:4].upper()
-                if command == b"DATA":
-                    connection.sendall(b"354 go on\r\n")
-                    while lines.readline() not in (b".\r\n", b""):
-                        pass
-                answer = self._answer(command)
-                if answer is None:
-                    return
-                connection.sendall(answer)
-
-    def _answer(self, command: bytes) -> bytes | None:
-        match command, self.behaviour:
-            case b"RCPT", "refuses for ever":
-                return b"550 5.1.1 no such user\r\n"
-            case b"RCPT", "is busy":
-                return b"451 4.7.1 greylisted, come back\r\n"
-            case b"RCPT", "hangs":
-                return b""
-            case b"DATA", "hangs up after the request":
-                return None
-            case b"QUIT", _:
-                return None
-        return b"250 ok\r\n"
-
-    def __enter__(self) -> MailServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.close()
+MAIL: dict[str, Replies] = {
+    "accepts": {},
+    "refuses for ever": {"RCPT": b"550 5.1.1 no such user\r\n"},
+    "is busy": {"RCPT": b"451 4.7.1 greylisted, come back\r\n"},
+    "hangs": {"RCPT": b""},
+    "hangs up after the request": {"BODY": None},
+}
 
 
 @asynccontextmanager
@@ -145,7 +99,7 @@ async def channel_that(kind: str, behaviour: str, tmp_path: Path) -> AsyncIterat
         else:
             port = free_port()
             if behaviour != "is not there":
-                port = stack.enter_context(MailServer(behaviour)).port
+                port = stack.enter_context(MailServer(MAIL[behaviour])).port
             channel = EmailChannel(email_settings(tmp_path, port))
             recipient = Recipient(id="r", name="On call", type="distribution-list", email="oncall@example.com")
         delivery = delivery_for(recipient)

@@ -39,26 +39,56 @@ Threshold:  @{activationThresholdText}
 Sensors:    @{sensorNamesUnquoted}
 Group:      @{groupName}
 Activated:  @{activationTime}
-This event: @{eventTime}
-
+{% if eventKind != "activated" %}This event: @{eventTime}
+{% endif %}{% if notificationActivationDetailsURL %}
 Details: @{notificationActivationDetailsURL}
-"""
+{% endif %}"""
 
+# Tables and styles at the element: what mail programs understand. One colour says how things stand.
 HTML = """\
-<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>@{notificationName}</title></head>
-<body style="font-family: sans-serif; color: #222">
-<h2 style="margin-bottom: 0">@{notificationName}: @{eventKind}</h2>
-{% if notificationDescription %}<p>@{notificationDescription}</p>{% endif %}
-<table cellpadding="4" style="border-collapse: collapse">
-<tr><td>Systems</td><td><b>@{matchedCount}</b> of @{reportingCount} currently reporting</td></tr>
-<tr><td>Threshold</td><td>@{activationThresholdText}</td></tr>
-<tr><td>Sensors</td><td>@{sensorNamesUnquoted}</td></tr>
-<tr><td>Group</td><td>@{groupName}</td></tr>
-<tr><td>Activated</td><td>@{activationTime}</td></tr>
-<tr><td>This event</td><td>@{eventTime}</td></tr>
+{% if notificationState == "active" %}{% set colour = "#c62828" %}{% elif notificationState == "resolved" %}\
+{% set colour = "#2e7d32" %}{% else %}{% set colour = "#546e7a" %}{% endif %}<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark"><title>@{notificationName}: @{eventKind}</title></head>
+<body style="margin: 0; padding: 0; background: #f2f4f6">
+<div style="display: none; max-height: 0; overflow: hidden">@{matchedCount} of @{reportingCount} systems</div>
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="background: #f2f4f6">
+<tr><td align="center" style="padding: 24px 12px">
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="max-width: 560px; background: #ffffff;
+ border-top: 4px solid @{colour}; border-radius: 4px; color: #1f2933;
+ font: 15px/1.5 -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif">
+<tr><td style="padding: 24px 28px 4px">
+<div style="color: @{colour}; font-size: 13px; font-weight: 600; letter-spacing: .06em; text-transform: uppercase">\
+@{eventKind}</div>
+<h1 style="margin: 4px 0 0; font-size: 21px; line-height: 1.3; overflow-wrap: anywhere">@{notificationName}</h1>
+</td></tr>
+{% if notificationDescription %}<tr><td style="padding: 8px 28px 0; color: #52606d; white-space: pre-line;
+ overflow-wrap: anywhere">@{notificationDescription}</td></tr>
+{% endif %}<tr><td style="padding: 16px 28px 8px"><span style="font-size: 30px; font-weight: 600">@{matchedCount}</span>
+<span style="color: #52606d">of @{reportingCount} systems currently reporting</span></td></tr>
+<tr><td style="padding: 0 28px 8px">
+<table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="font-size: 14px">
+<tr><td style="padding: 6px 16px 6px 0; border-top: 1px solid #e4e7eb; color: #52606d; vertical-align: top" width="90">\
+Threshold</td><td style="padding: 6px 0; border-top: 1px solid #e4e7eb">@{activationThresholdText}</td></tr>
+<tr><td style="padding: 6px 16px 6px 0; border-top: 1px solid #e4e7eb; color: #52606d; vertical-align: top">\
+Sensors</td><td style="padding: 6px 0; border-top: 1px solid #e4e7eb; overflow-wrap: anywhere">\
+@{sensorNamesUnquoted}</td></tr>
+<tr><td style="padding: 6px 16px 6px 0; border-top: 1px solid #e4e7eb; color: #52606d; vertical-align: top">\
+Group</td><td style="padding: 6px 0; border-top: 1px solid #e4e7eb; overflow-wrap: anywhere">@{groupName}</td></tr>
+<tr><td style="padding: 6px 16px 6px 0; border-top: 1px solid #e4e7eb; color: #52606d; vertical-align: top">\
+Activated</td><td style="padding: 6px 0; border-top: 1px solid #e4e7eb">@{activationTime}</td></tr>
+{% if eventKind != "activated" %}<tr><td style="padding: 6px 16px 6px 0; border-top: 1px solid #e4e7eb; color: #52606d;
+ vertical-align: top">This event</td><td style="padding: 6px 0; border-top: 1px solid #e4e7eb">@{eventTime}</td></tr>
+{% endif %}</table>
+</td></tr>
+{% if notificationActivationDetailsURL %}<tr><td style="padding: 12px 28px 28px">
+<a href="@{notificationActivationDetailsURL}" style="display: inline-block; padding: 9px 18px; border-radius: 4px;
+ background: @{colour}; color: #ffffff; font-weight: 600; text-decoration: none">Open the activation</a></td></tr>
+{% else %}<tr><td style="padding: 0 0 20px"></td></tr>{% endif %}
 </table>
-<p><a href="@{notificationActivationDetailsURL}">Open the activation</a></p>
+<div style="padding: 12px; color: #7b8794; font: 12px/1.5 -apple-system, 'Segoe UI', Roboto, Helvetica, Arial,
+ sans-serif">Sent by Tocsin</div>
+</td></tr></table>
 </body></html>
 """
 
@@ -74,6 +104,7 @@ class Letter:
 
 def render_email(values: Values) -> RenderedBody:
     """Raises TemplateError."""
+    values = Values({**values.by_name, **{name: _readable(values.by_name[name]) for name in _TIMES}})
     subject = _CONTROLS.sub(" ", render(SUBJECT, "text/plain", values)).strip()
     return RenderedBody(
         content_type="text/plain; charset=utf-8",
@@ -81,6 +112,14 @@ def render_email(values: Values) -> RenderedBody:
         subject=subject if len(subject) <= MAX_SUBJECT else subject[: MAX_SUBJECT - 1] + "…",
         html=render(HTML, "text/html", values),
     )
+
+
+_TIMES = ("activationTime", "eventTime")
+
+
+def _readable(time: object) -> str:
+    """`2026-11-23 10:00:00 UTC`, of the form that receivers of webhooks get."""
+    return f"{str(time)[:19].replace('T', ' ')} UTC"
 
 
 def parse_address(text: str, display_name: str = "") -> Address:
