@@ -88,6 +88,26 @@ def test_in_json_a_value_is_escaped_for_the_place_it_stands_in(source: str, expe
     assert out(source) == expected
 
 
+@pytest.mark.parametrize("content_type", [JSON, "text/html", "text/plain"])
+def test_a_plain_template_prints_what_a_compiled_one_prints(content_type: str) -> None:
+    values = [VALUES, Values.of(event_of(description="\x00\u2028\ud800 é 😀</b>", group=None))]
+    for name in VARIABLES:
+        plain = f'{{"a": "@{{{name}}}", "b": [@{{{name}}}]}}'
+        compiled = "{% if true %}{% endif %}" + plain
+        for one in values:
+            assert render(plain, content_type, one) == render(compiled, content_type, one)
+
+
+def test_a_plain_template_has_the_same_bounds() -> None:
+    large = Values.of(event_of(description="é" * 60_000))
+    with pytest.raises(TemplateError, match="more than 100000 bytes"):
+        render("@{notificationDescription}", "text/plain", large)
+    huge = Values.of(event_of(description="a" * 100_001))
+    for content_type in ("text/plain", JSON):
+        with pytest.raises(TemplateError):
+            render('"@{notificationDescription}"', content_type, huge)
+
+
 def test_other_content_types_print_plainly_or_as_html() -> None:
     assert out("@{notificationName} @{activationThresholdIsPercent}", "text/plain") == 'Finance is "slow" true'
     assert out("<b>@{notificationName}</b>", "text/html; charset=utf-8") == "<b>Finance is &quot;slow&quot;</b>"

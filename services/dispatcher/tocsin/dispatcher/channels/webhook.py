@@ -16,6 +16,7 @@ from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.core.egress import EgressPolicy, check_url
 from tocsin.dispatcher.core.headers import check_headers
 from tocsin.dispatcher.core.outcomes import Outcome, Unavailable, classify_status, excerpt_of
+from tocsin.dispatcher.core.redaction import Redactor
 from tocsin.dispatcher.core.retries import parse_retry_after
 from tocsin.dispatcher.core.signing import Signer, SigningSecret
 from tocsin.dispatcher.core.templates import render
@@ -51,6 +52,7 @@ class _Prepared:
     endpoint: Endpoint
     signer: Signer
     permanent: tuple[int, ...]
+    redact: Redactor
 
 
 class WebhookChannel:
@@ -86,7 +88,9 @@ class WebhookChannel:
         if not isinstance(answer, Answer):
             return answer
         retry_after = parse_retry_after(answer.retry_after, self._clock.now_ms())
-        return classify_status(answer.status, prepared.permanent, excerpt_of(answer.body), retry_after)
+        # Some receivers echo what they got, secrets and all.
+        excerpt = excerpt_of(prepared.redact(answer.body)) if answer.body else ""
+        return classify_status(answer.status, prepared.permanent, excerpt, retry_after)
 
     async def close(self) -> None:
         await self._client.close()
@@ -113,10 +117,12 @@ class WebhookChannel:
 
     def _open_secrets(self, recipient: Recipient, webhook: Webhook, url: yarl.URL) -> _Prepared:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+        opened: list[str] = []
         for spec in webhook.headers:
             value = spec.value or ""
             if spec.secret is not None:
                 value = self._vault.open(spec.secret, recipient.id, f"webhook.headers.{spec.name.lower()}")
+                opened.append(value)
             # Replaces one of ours whatever its case.
             headers = {name: text for name, text in headers.items() if name.lower() != spec.name.lower()}
             headers[spec.name] = value
@@ -128,26 +134,29 @@ class WebhookChannel:
                 password = self._vault.open(basic.password, recipient.id, "webhook.authentication.password")
                 pair = base64.b64encode(f"{basic.username}:{password}".encode()).decode()
                 headers["Authorization"] = f"Basic {pair}"
+                opened += [password, pair]
             case SignedSecret() as signed:
-                signer = self._open_signer(recipient.id, signed)
+                found = self._open_signing(recipient.id, signed)
+                signer = Signer(found, signed.header)
+                opened += [one.secret for one in found]
             case _:
                 assert_never(webhook.authentication)
         taken = {name.lower() for name in signer.names} | {"content-type"}
         headers = {name: text for name, text in headers.items() if name.lower() not in taken}
         timeout = min(max(webhook.timeout / 1000, MIN_TIMEOUT), MAX_TIMEOUT)
         target = Target(webhook.method, url, headers, timeout)
-        return _Prepared(recipient, self._client.open(target), signer, webhook.permanent)
+        return _Prepared(recipient, self._client.open(target), signer, webhook.permanent, Redactor(opened))
 
-    def _open_signer(self, recipient_id: str, signed: SignedSecret) -> Signer:
+    def _open_signing(self, recipient_id: str, signed: SignedSecret) -> list[SigningSecret]:
+        """The secret in use and the retired ones, newest first."""
         path = "webhook.authentication.secret"
         found = [SigningSecret(self._vault.open(signed.secret, recipient_id, path), signed.scheme)]
         now_ms = self._clock.now_ms()
-        found += [
+        return found + [
             SigningSecret(self._vault.open(old.secret, recipient_id, path), old.scheme, old.until)
             for old in signed.retired
             if old.until > now_ms
         ]
-        return Signer(found, signed.header)
 
 
 def _webhook(recipient: Recipient) -> Webhook:

@@ -7,7 +7,7 @@ rendering's budget.
 from __future__ import annotations
 
 import html
-import json
+import json.encoder
 import math
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
@@ -30,7 +30,7 @@ MAX_TEXT = 100_000
 
 BUDGET = "_budget"
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.encoder.encode_basestring
 
 
 class TooMuchWorkError(Exception):

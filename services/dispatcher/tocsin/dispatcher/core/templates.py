@@ -4,12 +4,14 @@
 2. Every print gets an escape that fits the place it stands in: in a JSON body, whether it is inside quotes is known
    from the text before it.
 3. Only then it is compiled, with folding of constants off, and rendered with a budget of work and size.
+
+Most templates only print variables into text: those are kept as their parts, and joined in a fraction of the time.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -20,7 +22,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from tocsin.dispatcher.core.template_filters import BUDGET, FILTER_TABLE, STEP_WORK, Budget, TooMuchWorkError
 from tocsin.dispatcher.core.template_rules import Finding, find_problems
-from tocsin.dispatcher.core.variables import DEFAULT_BODY, SAMPLES, Values
+from tocsin.dispatcher.core.variables import DEFAULT_BODY, SAMPLES, VARIABLES, Values
 from tocsin.shared.errors import TocsinError
 
 __all__ = ["DEFAULT_BODY", "TemplateError", "check_template", "render"]
@@ -108,8 +110,18 @@ def _environment() -> SandboxedEnvironment:
 _ENVIRONMENT = _environment()
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A template of nothing but text and prints of variables: texts, and names with the escapes of their places."""
+
+    parts: tuple[str | tuple[str, Callable[[Any], str]], ...]
+
+
+Compiled = Plain | jinja2.Template
+
+
 @lru_cache(maxsize=1024)
-def compile_template(source: str, mode: Mode) -> jinja2.Template:
+def compile_template(source: str, mode: Mode) -> Compiled:
     """Raises TemplateError with everything that is wrong. The same template is compiled once."""
     if (size := len(source.encode("utf-8", "surrogatepass"))) > MAX_SOURCE_BYTES:
         raise TemplateError([f"the template has {size} bytes; at most {MAX_SOURCE_BYTES} are allowed"])
@@ -121,7 +133,7 @@ def compile_template(source: str, mode: Mode) -> jinja2.Template:
             escaper.rewrite(tree)
             findings = escaper.findings
         if not findings:
-            return _ENVIRONMENT.from_string(tree)
+            return _plain(tree) or _ENVIRONMENT.from_string(tree)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateError([f"line {error.lineno}: {error.message}"]) from None
     except RecursionError:
@@ -131,25 +143,60 @@ def compile_template(source: str, mode: Mode) -> jinja2.Template:
     raise TemplateError([f"line {finding.line}: {finding.text}" for finding in findings])
 
 
-def _run(template: jinja2.Template, values: Values) -> str:
-    pieces: list[str] = []
-    size = 0
+def _plain(tree: nodes.Template) -> Plain | None:
+    """What the escaper has left, if it is as simple as that."""
+    parts: list[str | tuple[str, Callable[[Any], str]]] = []
+    for output in tree.body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for part in output.nodes:
+            match part:
+                case nodes.TemplateData():
+                    parts.append(part.data)
+                case nodes.Filter(node=nodes.Name(name=name), name=escape) if name in VARIABLES:
+                    parts.append((name, FILTER_TABLE[escape]))
+                case _:
+                    return None
+    return Plain(tuple(parts))
+
+
+def _run(template: Compiled, values: Values) -> str:
     try:
-        context = template.new_context({**values.by_name, BUDGET: Budget()})
-        for piece in template.root_render_func(context):
-            size += len(piece)
-            if size > MAX_RENDERED_BYTES:
-                raise TemplateError([_too_large()])
-            pieces.append(piece)
+        text = _bounded(_join(template, values) if isinstance(template, Plain) else _compiled(template, values))
     except TooMuchWorkError:
         raise TemplateError(["the template makes too much work: fewer loops, fewer filters"]) from None
     except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise TemplateError([f"the template fails: {type(error).__name__}: {error}"]) from None
-    # A lone surrogate cannot be sent; everything else stays as it is.
-    encoded = "".join(pieces).encode("utf-8", "replace")
-    if len(encoded) > MAX_RENDERED_BYTES:
+    try:
+        size = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        # A lone surrogate cannot be sent; everything else stays as it is.
+        text = text.encode("utf-8", "replace").decode()
+        size = len(text.encode())
+    if size > MAX_RENDERED_BYTES:
         raise TemplateError([_too_large()])
-    return encoded.decode()
+    return text
+
+
+def _join(plain: Plain, values: Values) -> Iterator[str]:
+    for part in plain.parts:
+        yield part if isinstance(part, str) else part[1](values.value(part[0]))
+
+
+def _compiled(template: jinja2.Template, values: Values) -> Iterator[str]:
+    context = template.new_context({**values.by_name, BUDGET: Budget()})
+    return template.root_render_func(context)
+
+
+def _bounded(pieces: Iterable[str]) -> str:
+    found: list[str] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > MAX_RENDERED_BYTES:
+            raise TemplateError([_too_large()])
+        found.append(piece)
+    return "".join(found)
 
 
 def _too_large() -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 
@@ -78,39 +77,66 @@ DEFAULT_BODY = """\
 _STATES = {"activated": "active", "reminder": "active", "resolved": "resolved", "dismissed": "dismissed"}
 
 
-@dataclass(frozen=True, slots=True)
 class Values:
-    """The variables of one event, ready to print."""
+    """The variables of one event, each made when it is first asked for."""
 
-    by_name: Mapping[str, object]
+    __slots__ = ("_event", "_known")
+
+    def __init__(self, by_name: Mapping[str, object]) -> None:
+        """Of values that are there already."""
+        self._known: dict[str, object] = dict(by_name)
+        self._event: NotificationEvent | None = None
 
     @classmethod
     def of(cls, event: NotificationEvent) -> Values:
-        names = [sensor.name for sensor in event.sensors]
-        return cls(
-            {
-                "notificationActivationId": event.activation_id,
-                "activationTime": _time(event.activated_at),
-                "tenantId": event.tenant_id,
-                "notificationName": event.notification.name,
-                "sensorNames": JsonText(", ".join(json.dumps(name, ensure_ascii=False) for name in names)),
-                "sensorNamesUnquoted": ", ".join(names),
-                "groupName": event.group.name if event.group else EVERY_SYSTEM,
-                "activationThresholdText": event.threshold.text,
-                "activationThresholdValue": _number(event.threshold.value),
-                "activationThresholdIsPercent": event.threshold.is_percent,
-                "notificationDescription": event.description,
-                "notificationActivationDetailsURL": event.urls.activation,
-                "systemsAtActivationURL": event.urls.systems_at_activation,
-                "systemsCurrentlyAffectedURL": event.urls.systems_now,
-                "eventKind": event.kind,
-                "eventTime": _time(event.time),
-                "notificationEventId": event.id,
-                "notificationState": _STATES[event.kind],
-                "matchedCount": event.matched,
-                "reportingCount": event.reporting,
-            }
-        )
+        made = cls({})
+        made._event = event
+        return made
+
+    def value(self, name: str) -> object:
+        """Raises KeyError when there is no such variable."""
+        found = self._known.get(name, self)
+        if found is not self:
+            return found
+        if self._event is None:
+            raise KeyError(name)
+        value = self._known[name] = _OF_EVENT[name](self._event)
+        return value
+
+    @property
+    def by_name(self) -> Mapping[str, object]:
+        """All of them."""
+        return self._known if self._event is None else {name: self.value(name) for name in VARIABLES}
+
+
+def _sensor_names(event: NotificationEvent) -> JsonText:
+    return JsonText(", ".join(json.dumps(sensor.name, ensure_ascii=False) for sensor in event.sensors))
+
+
+_OF_EVENT: Mapping[str, Callable[[NotificationEvent], object]] = MappingProxyType(
+    {
+        "notificationActivationId": lambda event: event.activation_id,
+        "activationTime": lambda event: _time(event.activated_at),
+        "tenantId": lambda event: event.tenant_id,
+        "notificationName": lambda event: event.notification.name,
+        "sensorNames": _sensor_names,
+        "sensorNamesUnquoted": lambda event: ", ".join(sensor.name for sensor in event.sensors),
+        "groupName": lambda event: event.group.name if event.group else EVERY_SYSTEM,
+        "activationThresholdText": lambda event: event.threshold.text,
+        "activationThresholdValue": lambda event: _number(event.threshold.value),
+        "activationThresholdIsPercent": lambda event: event.threshold.is_percent,
+        "notificationDescription": lambda event: event.description,
+        "notificationActivationDetailsURL": lambda event: event.urls.activation,
+        "systemsAtActivationURL": lambda event: event.urls.systems_at_activation,
+        "systemsCurrentlyAffectedURL": lambda event: event.urls.systems_now,
+        "eventKind": lambda event: event.kind,
+        "eventTime": lambda event: _time(event.time),
+        "notificationEventId": lambda event: event.id,
+        "notificationState": lambda event: _STATES[event.kind],
+        "matchedCount": lambda event: event.matched,
+        "reportingCount": lambda event: event.reporting,
+    }
+)
 
 
 def _time(epoch_ms: int) -> str:
