@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,7 +201,15 @@ class RunningDispatcher:
 class ServiceProcess:
     """A service as a process of its own; `crash_at` kills it at a named point, the nth time it gets there."""
 
-    def __init__(self, service: str, settings: CommonSettings, log: Path, crash_at: str = "", nth: int = 1) -> None:
+    def __init__(
+        self,
+        service: str,
+        settings: CommonSettings,
+        log: Path,
+        crash_at: str = "",
+        nth: int = 1,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")},
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
@@ -211,6 +219,7 @@ class ServiceProcess:
             "TOCSIN_EGRESS_ALLOW": "127.0.0.0/8",
             "TOCSIN_EGRESS_HTTP": "true",
             "TOCSIN_LOG_FORMAT": "json",
+            **(environment or {}),
         }
         self.log = log
         self._out = log.open("ab")

@@ -148,7 +148,7 @@ def test_whatever_the_receiver_does_is_an_outcome_within_the_time(
     started = time.monotonic()
     outcome = asyncio.run(scenario())
     assert isinstance(outcome, expected), outcome
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 6
 
 
 def test_rendering_the_same_delivery_gives_the_same_body_and_it_fits(kind: str, tmp_path: Path) -> None:

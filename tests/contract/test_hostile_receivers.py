@@ -128,7 +128,7 @@ def test_an_attempt_ends_in_time_with_a_reason_and_little_read(client: str, beha
     with ScriptedServer(say) as server:
         started = time.monotonic()
         first, second = attempts(client, tmp_path, server.url, times=2, at_once=True)
-        assert time.monotonic() - started < TIMEOUT + 1.5
+        assert time.monotonic() - started < TIMEOUT + 4
     for outcome in (first, second):
         assert type(outcome) is type(expected), outcome
         assert getattr(outcome, "reason", None) == getattr(expected, "reason", None)
@@ -144,6 +144,29 @@ def test_the_next_request_does_not_read_what_was_left_of_the_last_answer(client:
     with ScriptedServer(sends(two_answers)) as server:
         outcomes = attempts(client, tmp_path, server.url, times=3)
     assert outcomes == [Accepted(200, "ok")] * 3
+    if client == "lean":
+        assert server.connections == 3
+
+
+def test_who_stops_waiting_takes_the_connection_with_him(client: str, tmp_path: Path) -> None:
+    """A cut off attempt; its late answer is not the next one's."""
+
+    def slow_then_quick(nth: int, request: bytes, connection: socket.socket) -> None:
+        time.sleep(0.3 if nth == 1 else 0)  # what it does
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{nth}".encode())
+
+    async def scenario(server: ScriptedServer) -> Outcome:
+        recipient = unsigned_recipient(server.url)
+        async with channel(client, tmp_path) as made:
+            first = asyncio.create_task(attempt(made, recipient))
+            while not server.requests:  # noqa: ASYNC110  filled by a thread
+                await asyncio.sleep(0.01)
+            first.cancel()
+            await asyncio.wait([first])
+            return await attempt(made, recipient)
+
+    with ScriptedServer(slow_then_quick) as server:
+        assert run(scenario(server)) == Accepted(200, "2")
 
 
 def test_an_idle_connection_that_the_receiver_closes_costs_no_attempt(client: str, tmp_path: Path) -> None:
@@ -231,7 +254,7 @@ def test_a_handshake_that_hangs_is_bounded_too(client: str, tmp_path: Path) -> N
     with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
         started = time.monotonic()
         (outcome,) = attempts(client, tmp_path, f"https://127.0.0.1:{silent.getsockname()[1]}/")
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < TIMEOUT + 4
     assert isinstance(outcome, Unavailable)
     assert outcome.reason in ("connect_timeout", "timeout")
 
@@ -248,7 +271,7 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
             stop = asyncio.Event()
 
             async def keep_at(url: str) -> None:
-                ill = unsigned_recipient(url, timeout=1000)
+                ill = unsigned_recipient(url, timeout=5000)
                 while not stop.is_set():
                     await attempt(made, ill)
 
@@ -270,6 +293,6 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
         servers = [stack.enter_context(ScriptedServer(behaves(name))) for name in sick]
         healthy = stack.enter_context(ScriptedServer(says("200 OK")))
         seconds = sorted(run(scenario([server.url for server in servers], healthy.url)))
-    # The sick servers live in this process and take its time, too: what must not show is their timeout of a second.
-    assert seconds[len(seconds) // 2] < 0.25
-    assert seconds[-1] < 0.9
+    # The sick servers live in this process and take its time, too: what must not show is their timeout of five seconds.
+    assert seconds[len(seconds) // 2] < 1.0
+    assert seconds[-1] < 3.0

@@ -83,7 +83,7 @@ def test_what_it_answers_decides(tmp_path: Path, replies: Replies, expected: Out
     with MailServer(replies) as server:
         started = time.monotonic()
         (outcome,) = send(tmp_path, server)
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 5
     assert type(outcome) is type(expected), outcome
     assert reasons([outcome]) == reasons([expected])
     if expected.status is not None:
@@ -103,7 +103,7 @@ def test_a_tarpit_is_bounded_by_the_total_time(tmp_path: Path) -> None:
     with MailServer(delay=0.4) as server:
         started = time.monotonic()
         (outcome,) = send(tmp_path, server)
-        assert 0.9 < time.monotonic() - started < 2
+        assert 0.9 < time.monotonic() - started < 5
     assert outcome == Unavailable("timeout")
 
 

@@ -185,7 +185,7 @@ def test_the_timeout_is_a_total_and_not_per_read(tmp_path: Path, drip: Say) -> N
     with ScriptedServer(drip) as server:
         started = time.monotonic()
         (outcome,) = send(settings(tmp_path), unsigned_recipient(server.url, timeout=1000))
-        assert 0.9 < time.monotonic() - started < 2.5
+        assert 0.9 < time.monotonic() - started < 7  # the whole answer would take ten
     assert outcome == Unavailable("timeout")
 
 

@@ -13,6 +13,7 @@ from tocsin.dispatcher.core.outcomes import Unavailable, Unknown
 
 MAX_HINTS = 10
 Result = Answer | Unavailable | Unknown
+_LATE = Unavailable("timeout")
 
 
 class Connection(asyncio.Protocol):
@@ -23,6 +24,7 @@ class Connection(asyncio.Protocol):
         self._on_gone = on_gone
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Result] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._parser = httptools.HttpResponseParser(self)
         self.idle_until = 0.0  # loop time; while it is idle
         self.reusable = True
@@ -39,19 +41,11 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
 
     def exchange(self, data: bytes, timeout: float) -> asyncio.Future[Result]:
-        """Write a whole request. The result comes within `timeout` seconds; cancelling it ends the connection."""
+        """Write a whole request. The result comes within `timeout` seconds; who stops waiting for it calls `abort`."""
         assert self._transport is not None
         assert self._waiting is None
-        waiting = self._waiting = self._loop.create_future()
-        timer = self._loop.call_later(timeout, self._finish, Unavailable("timeout"), False)
-
-        def over(done: asyncio.Future[Result]) -> None:
-            timer.cancel()
-            if done.cancelled():
-                self._waiting = None
-                self.abort()
-
-        waiting.add_done_callback(over)
+        self._waiting = waiting = self._loop.create_future()
+        self._timer = self._loop.call_later(timeout, self._finish, _LATE, False)
         self._transport.write(data)
         return waiting
 
@@ -91,6 +85,10 @@ class Connection(asyncio.Protocol):
         self._on_gone(self)
 
     # httptools
+
+    def on_message_begin(self) -> None:
+        if self._waiting is None:
+            self.abort()  # an answer nobody asked for; the next request must not get it
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers_bytes += len(name) + len(value) + 4
@@ -136,6 +134,8 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
+        if self._timer is not None:
+            self._timer.cancel()
         if keep and self.reusable:
             self.idle_until = self._loop.time() + self._keep_alive
             self._reset()

@@ -115,7 +115,11 @@ class LeanEndpoint:
             if not isinstance(made, Connection):
                 return made
             connection, timeout = made, max(0.0, timeout - (loop.time() - started))
-        result = await connection.exchange(data, timeout)
+        try:
+            result = await connection.exchange(data, timeout)
+        except BaseException:
+            connection.abort()  # cut off: what comes would be the answer to another request
+            raise
         if connection.reusable:
             self._put_idle(connection)
         return result

@@ -33,6 +33,7 @@ from tocsin.shared.errors import TocsinError
 from tocsin.shared.schemas.delivery import Delivery, RenderedBody
 
 MIN_TIMEOUT, MAX_TIMEOUT = 1.0, 30.0
+MIN_SECRET_PATH = 16
 USER_AGENT = "Tocsin-Webhooks/1"
 
 
@@ -117,7 +118,8 @@ class WebhookChannel:
 
     def _open_secrets(self, recipient: Recipient, webhook: Webhook, url: yarl.URL) -> _Prepared:
         headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
-        opened: list[str] = []
+        # Some services' URLs are as good as a secret.
+        opened = [text for text in (webhook.url, url.raw_path_qs) if len(text) >= MIN_SECRET_PATH]
         for spec in webhook.headers:
             value = spec.value or ""
             if spec.secret is not None:

@@ -1,0 +1,266 @@
+"""A canary in every place that holds a secret, a full run with failures, and then a search for it everywhere.
+
+Searched: every topic (keys, values, headers), the logs of router and dispatcher, their metrics and health pages, the
+console's answers to good and bad requests, and what the commands print. The receivers echo each request, headers and
+all.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consoling import Client, RunningConsole, console_settings, with_accounts
+from delivering import (
+    ScriptedServer,
+    ServiceProcess,
+    audits,
+    event_of,
+    terminals,
+)
+from mail_servers import MailServer
+from support import eventually, produce, read_all
+from tocsin.console.settings import ConsoleSettings
+from tocsin.deploy.stack import Stack
+from tocsin.dispatcher.core.signing import generate_secret
+from tocsin.shared import kafka
+from tocsin.shared.schemas.base import Ref
+from tocsin.shared.topics import (
+    CONFIGURATION,
+    CONFIGURATION_AUDIT,
+    DELIVERY_DEAD_LETTER,
+    NOTIFICATION_EVENTS,
+)
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+CANARY = "canary7f3a9c"
+URL_CANARY = "urlcanary51d2"
+"""Part of the recipients' URLs: some services' URLs are as good as a secret. Only the configuration holds them."""
+
+SECRETS = {
+    name: f"{CANARY}-{name}"
+    for name in ("signing", "retired", "header-scheme", "github", "password", "header", "smtp", "broken")
+}
+KEY = base64.b64encode(f"{CANARY}-the-key-ring-own-key"[:32].encode()).decode()
+PAIR = base64.b64encode(f"tocsin:{SECRETS['password']}".encode()).decode()
+ED25519 = generate_secret("ed25519")
+FORBIDDEN = [CANARY, PAIR, KEY, ED25519, base64.b64encode(SECRETS["smtp"].encode()).decode()]
+
+
+def echoes(status: str) -> Callable[[int, bytes, socket.socket], None]:
+    """The whole request as the answer's body, as debugging pages do."""
+
+    def say(nth: int, request: bytes, connection: socket.socket) -> None:
+        # The headers come first: an excerpt holds the beginning only.
+        body = b"You sent: " + request
+        connection.sendall(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    return say
+
+
+def recipients(good: str, bad: str, nowhere: str) -> list[dict[str, Any]]:
+    def hook(name: str, url: str, **webhook: Any) -> dict[str, Any]:
+        return {"name": name, "type": "system", "webhook": {"url": f"{url}/{URL_CANARY}?t={URL_CANARY}", **webhook}}
+
+    def signed(secret: str, **given: Any) -> dict[str, Any]:
+        return {"type": "signed-secret", "secret": secret, **given}
+
+    basic = {"type": "basic", "username": "tocsin", "password": SECRETS["password"]}
+    header = [{"name": "X-Key", "value": SECRETS["header"], "sensitive": True}]
+    shown = {"scheme": "header", "header": "X-Token"}
+    return [
+        hook("Signed, good", good, authentication=signed(SECRETS["signing"]), headers=header),
+        hook("Signed, bad", bad, authentication=signed(SECRETS["signing"]), headers=header),
+        hook("Basic, bad", bad, authentication=basic, headers=header, method="PUT"),
+        hook("Basic, nowhere", nowhere, authentication=basic, headers=header),
+        hook("Header, bad", bad, authentication=signed(SECRETS["header-scheme"], **shown)),
+        hook("Header, good", good, authentication=signed(SECRETS["header-scheme"], **shown)),
+        hook("GitHub, bad", bad, authentication=signed(SECRETS["github"], scheme="github")),
+        hook("Public key, bad", bad, authentication=signed(ED25519, scheme="ed25519")),
+        hook("Broken TLS", bad.replace("http:", "https:"), authentication=basic, headers=header),
+        {"name": "Mailed", "type": "distribution-list", "email": "oncall@example.com"},
+    ]
+
+
+BAD_REQUESTS: list[dict[str, Any]] = [
+    {"authentication": {"type": "signed-secret", "secret": f"whsec_{SECRETS['broken']} no base64"}},
+    {"authentication": {"type": "signed-secret", "secret": f"whsk_{SECRETS['broken']}", "scheme": "ed25519"}},
+    {"authentication": {"type": "signed-secret", "scheme": "header", "header": "X", "secret": f"{CANARY}\r\n"}},
+    {"authentication": {"type": "basic", "username": "a:b", "password": SECRETS["broken"]}},
+    {"headers": [{"name": "X", "value": f"{SECRETS['broken']}\r\nInjected: x", "sensitive": True}]},
+    {"headers": [{"name": "X", "value": SECRETS["broken"] * 400, "sensitive": True}]},
+    {"headers": [{"name": "X", "value": [SECRETS["broken"]], "sensitive": True}]},
+    {"url": f"https://tocsin:{SECRETS['broken']}@example.com/"},
+    {"url": f"https://tocsin:{SECRETS['broken']}@example.com:port/"},
+]  # fmt: skip
+
+
+def bad_request(webhook: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "Bad", "type": "system", "webhook": {"url": "https://example.com/", **webhook}}
+
+
+def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> None:
+    settings = console_settings(stack, tmp_path, secret_keys=f"k1:{KEY}")
+    with_accounts(settings)
+    seen: dict[str, str] = {}
+    with (
+        ScriptedServer(echoes("200 OK")) as good,
+        ScriptedServer(echoes("500 Debug page")) as bad,
+        MailServer({"AUTH": f"535 5.7.8 no: {SECRETS['smtp']}\r\n".encode()}) as mail,
+        RunningConsole(settings) as console,
+    ):
+        closed = socket.create_server(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        closed.close()
+        ids = _configure(console.client("editor"), recipients(good.url, bad.url, nowhere), seen)
+        environment = {
+            "TOCSIN_SECRET_KEYS": f"k1:{KEY}",
+            "TOCSIN_SMTP_HOST": "127.0.0.1",
+            "TOCSIN_SMTP_PORT": str(mail.port),
+            "TOCSIN_SMTP_TLS": "none",
+            "TOCSIN_SMTP_USERNAME": "tocsin",
+            "TOCSIN_SMTP_PASSWORD": SECRETS["smtp"],
+            "TOCSIN_LOG_LEVEL": "debug",
+        }
+        router, dispatcher = tmp_path / "router.log", tmp_path / "dispatcher.log"
+        with (
+            ServiceProcess("router", settings, router, environment=environment),
+            ServiceProcess("dispatcher", settings, dispatcher, environment=environment),
+        ):
+            _publish(settings, console.client("editor"))
+            eventually(lambda: len(terminals(settings)) >= len(ids), within=90)
+            for log in (router, dispatcher):
+                seen |= {f"{log.name}{path}": text for path, text in _pages(log).items()}
+        seen |= {log.name: log.read_text() for log in (router, dispatcher)}
+        seen |= _printed(settings, environment)
+    seen |= _topics(settings)
+    _check_that_it_happened(settings, good, bad)
+    for place, text in seen.items():
+        for secret in FORBIDDEN:
+            assert secret not in text, f"{place}: {text[max(0, text.find(secret) - 200) : text.find(secret) + 60]}"
+        if not place.startswith(("answer", "printed", f"topic {CONFIGURATION}", f"topic {CONFIGURATION_AUDIT}")):
+            assert URL_CANARY not in text, place
+
+
+def _configure(editor: Client, documents: list[dict[str, Any]], seen: dict[str, str]) -> list[str]:
+    """The recipients, one of them with a rotation behind it; and requests that are refused."""
+    first = json.loads(json.dumps(documents[0]))
+    first["webhook"]["authentication"]["secret"] = SECRETS["retired"]
+    ids = []
+    for document in [first, *documents[1:]]:
+        answer = editor("POST", "/api/v1/recipients", document)
+        assert answer.status == 201, answer.text
+        seen[f"answer to {document['name']}"] = answer.text
+        ids.append(answer.json()["id"])
+    rotated = editor("PUT", f"/api/v1/recipients/{ids[0]}", documents[0], If_Match="*")
+    assert rotated.status == 200, rotated.text
+    seen["answer to the rotation"] = rotated.text
+    for number, webhook in enumerate(BAD_REQUESTS):
+        answer = editor("POST", "/api/v1/recipients", bad_request(webhook))
+        assert answer.status in (400, 422), (number, answer.status, answer.text)
+        seen[f"answer to bad request {number}"] = answer.text
+    seen["answer of the list"] = editor.get("/api/v1/recipients").text
+    return ids
+
+
+def _publish(settings: ConsoleSettings, editor: Client) -> None:
+    """A notification with all of them, and an event of it."""
+    sensor = editor("POST", "/api/v1/sensors", {"name": "S", "metric": "m", "trigger": "> 1"})
+    names = [one["name"] for one in editor.get("/api/v1/recipients").json()["items"]]
+    document = {"name": "N", "sensors": ["S"], "threshold": 1, "recipients": names}
+    made = editor("POST", "/api/v1/notifications", document)
+    assert (sensor.status, made.status) == (201, 201), made.text
+    notification = Ref(id=made.json()["id"], name="N")
+    event = event_of(notification=notification)
+    topic = settings.topic(NOTIFICATION_EVENTS)
+    produce(kafka.producer(settings.kafka), topic, [(notification.id.encode(), event.encode())])
+
+
+def _pages(log: Path) -> dict[str, str]:
+    """Metrics and health of the process that writes this log."""
+
+    def port() -> int | None:
+        for line in log.read_text().splitlines():
+            if '"port"' in line and "health endpoint" in line:
+                return int(json.loads(line)["port"])
+        return None
+
+    base = f"http://127.0.0.1:{eventually(port, within=10)}"
+    found = {}
+    for path in ("/metrics", "/-/ready", "/-/healthy"):
+        with urllib.request.urlopen(base + path, timeout=10) as answer:
+            found[path] = answer.read().decode()
+    return found
+
+
+def _printed(settings: ConsoleSettings, environment: dict[str, str]) -> dict[str, str]:
+    """What commands say, errors too."""
+    base = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")},
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "TOCSIN_STATE_DIR": str(settings.state_dir),
+        "TOCSIN_TOPIC_PREFIX": settings.topic_prefix,
+        "TOCSIN_RETRY_TIERS": "200ms,500ms",
+        **environment,
+    }
+    found = {}
+    for arguments in (["export"], ["dead-letters", "list", "--json"], ["ledger", "--json"], ["get", "recipients"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "tocsin.console.cli", *arguments],
+            env=base, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ran.stdout, ran.stderr
+        found[f"printed by {arguments[0]}"] = ran.stdout + ran.stderr
+    for name, value in (("TOCSIN_SECRET_KEYS", f"k1:{KEY}!"), ("TOCSIN_SMTP_PASSWORD", SECRETS["smtp"])):
+        # A settings error, and one beside a secret.
+        ran = subprocess.run(
+            [sys.executable, "-c", "import sys; from tocsin.dispatcher.main import run_dispatcher as r; sys.exit(r())"],
+            env=base | {name: value, "TOCSIN_SMTP_TLS": "perhaps", "TOCSIN_LOG_LEVEL": "info"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 2, ran.stderr
+        found[f"printed with a wrong {name}"] = ran.stdout + ran.stderr
+    return found
+
+
+def _topics(settings: ConsoleSettings) -> dict[str, str]:
+    """All there are under this prefix, as text."""
+    consumer = kafka.consumer(settings.kafka, "canary")
+    names = [name for name in consumer.list_topics(timeout=10).topics if name.startswith(settings.topic_prefix)]
+    consumer.close()
+    assert len(names) > 10
+    found = {}
+    for name in names:
+        topic = name.removeprefix(settings.topic_prefix)
+        records = read_all(settings, topic, isolation="read_uncommitted")
+        found[f"topic {topic}"] = "\n".join(
+            repr((message.key(), message.headers())) + (message.value() or b"").decode("utf-8", "replace")
+            for message in records
+        )
+    return found
+
+
+def _check_that_it_happened(settings: ConsoleSettings, good: ScriptedServer, bad: ScriptedServer) -> None:
+    """Otherwise finding nothing would mean nothing."""
+    sent = b"".join(good.requests + bad.requests).decode()
+    for name in ("header-scheme", "header"):
+        assert SECRETS[name] in sent
+    assert PAIR in sent
+    signatures = [request for request in good.requests if b"webhook-signature" in request.lower()]
+    assert any(request.count(b"v1,") == 2 for request in signatures), "the retired secret signs, too"
+    excerpts = [record.response_excerpt or "" for record in audits(settings, "attempt")]
+    assert any("X-Key: ***" in excerpt for excerpt in excerpts)
+    assert any("X-Token: ***" in excerpt for excerpt in excerpts)
+    assert any("Basic ***" in excerpt for excerpt in excerpts)
+    assert len(read_all(settings, DELIVERY_DEAD_LETTER)) >= 7
