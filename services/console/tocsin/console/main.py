@@ -11,7 +11,7 @@ from aiohttp import web
 from confluent_kafka import KafkaException
 
 from tocsin.console.pages.render import error_page
-from tocsin.console.routes import all_routes
+from tocsin.console.routes import all_routes, api_document, api_routes
 from tocsin.console.settings import ConsoleSettings
 from tocsin.console.web.app import application
 from tocsin.console.web.context import Console
@@ -79,7 +79,9 @@ async def start_console(settings: ConsoleSettings, health: Health | None = None)
         health.ready("configuration")
         console = build_console(settings, follower, health, life)
         console.keys()  # without keys no session can be made: say so now
-        runner = await _start_http(settings, application(console, all_routes(), error_page))
+        api = api_routes()
+        document = api_document(api)
+        runner = await _start_http(settings, application(console, all_routes(api, document), document, error_page))
     except BaseException:
         await asyncio.to_thread(life.close)
         raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 from aiohttp import web
 
@@ -14,7 +16,12 @@ from tocsin.console.api.operations import operation_routes
 from tocsin.console.api.recipients import recipient_routes
 from tocsin.console.api.records import record_routes
 from tocsin.console.api.requests import answer
+from tocsin.console.pages.accounts import account_pages
+from tocsin.console.pages.deliveries import delivery_pages
+from tocsin.console.pages.recipients import recipient_pages
+from tocsin.console.pages.records import record_pages
 from tocsin.console.pages.sign_in import sign_in_routes
+from tocsin.console.pages.watching import watching_pages
 from tocsin.console.web.live import live
 from tocsin.console.web.routes import Route
 
@@ -29,15 +36,29 @@ def api_routes() -> list[Route]:
     ]
 
 
-def all_routes() -> list[Route]:
+def page_routes() -> list[Route]:
+    return [
+        *watching_pages(),
+        *recipient_pages(),
+        *record_pages(),
+        *delivery_pages(),
+        *account_pages(),
+        *sign_in_routes(),
+    ]
+
+
+def api_document(api: Sequence[Route]) -> dict[str, Any]:
     """The OpenAPI document describes exactly these."""
-    api = api_routes()
-    document = openapi(api, version("tocsin"))
+    return openapi(api, version("tocsin"))
+
+
+def all_routes(api: Sequence[Route], document: dict[str, Any]) -> list[Route]:
+    """API and pages."""
     return [
         *api,
         Route("GET", "/openapi.json", partial(_openapi, document), "nobody"),
         Route("GET", "/live", live, "viewer"),
-        *sign_in_routes(),
+        *page_routes(),
     ]
 
 

@@ -6,11 +6,13 @@ A field that a record gains, and that files may write, is in the API and its Ope
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+from pydantic.fields import FieldInfo
 
-from tocsin.console import yaml_recipients, yaml_records
+from tocsin.console import yaml_recipients, yaml_records, yaml_timing
 from tocsin.console.state import State
 from tocsin.console.yaml_export import document_of, names_of
 from tocsin.console.yaml_fields import Schema
@@ -20,9 +22,11 @@ from tocsin.shared.configuration.records import (
     Notification,
     Recipient,
     Record,
+    Schedule,
     Sensor,
     SensorUse,
     SignedSecret,
+    Silence,
     Webhook,
 )
 from tocsin.shared.times import format_rfc3339
@@ -63,10 +67,21 @@ def made_from(
     for known in schema.known:
         if known == "renamed_from":
             continue  # a record has an id here
-        fields[f"{known}_" if known == "for" else known] = overrides.get(known) or _field(known, sources)
+        given = overrides.get(known) or _field(known, sources)
+        if iskeyword(known):
+            given = (given[0], _aliased(given[1], known))
+        fields[f"{known}_" if iskeyword(known) else known] = given
     text = f"{schema.what[0].upper()}{schema.what[1:]}."
     model: type[BaseModel] = create_model(name, __config__=_BASE, __doc__=text, **fields)
     return model
+
+
+def _aliased(default: Any, alias: str) -> Any:
+    """A field whose name is a word of Python's."""
+    if isinstance(default, FieldInfo):
+        default.alias = default.validation_alias = default.serialization_alias = alias
+        return default
+    return Field(default=default, alias=alias)
 
 
 def _field(name: str, sources: tuple[type[BaseModel], ...]) -> Any:
@@ -137,11 +152,33 @@ RECIPIENT = made_from(
     },
 )
 
+SCHEDULE = made_from(
+    "ScheduleDocument",
+    yaml_timing.SCHEDULE,
+    (Schedule,),
+    {
+        "copy_of": (str | None, Field(default=None, description="The name of a schedule or preset to begin with")),
+        "slots": (dict[str, list[str]] | None, Field(default=None, examples=[{"mon-fri": ["08:00-18:00"]}])),
+    },
+)
+SILENCE = made_from(
+    "SilenceDocument",
+    yaml_timing.SILENCE,
+    (Silence,),
+    {
+        "matchers": (list[str], Field(min_length=1, examples=[["notification=Finance*"]])),
+        "from": (str | None, Field(default=None, json_schema_extra={"format": "date-time"})),
+        "until": (str, Field(json_schema_extra={"format": "date-time"})),
+    },
+)
+
 DOCUMENTS: dict[str, type[BaseModel]] = {
     "sensor": SENSOR,
     "group": GROUP,
+    "schedule": SCHEDULE,
     "notification": NOTIFICATION,
     "recipient": RECIPIENT,
+    "silence": SILENCE,
 }
 
 

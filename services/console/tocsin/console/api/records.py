@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tocsin.console.access.roles import Need
 from tocsin.console.api.documents import DOCUMENTS, SHOWN, page_model, show, without_identity
 from tocsin.console.api.idempotency import Idempotency, id_from_key
 from tocsin.console.api.requests import (
@@ -39,6 +40,7 @@ def _routes_of(kind: str, idempotency: Idempotency) -> list[Route]:
     handlers = _Handlers(kind, idempotency)
     path, tag = f"/api/v1/{kind}s", f"{kind}s"
     document, shown = DOCUMENTS[kind], SHOWN[kind]
+    changes: Need = "operator" if kind == "silence" else "editor"
     one = f"{path}/{{id}}"
     return [
         Route(
@@ -52,7 +54,7 @@ def _routes_of(kind: str, idempotency: Idempotency) -> list[Route]:
             "POST",
             path,
             handlers.create,
-            "editor",
+            changes,
             Api(f"Create a {kind}", tag, body=document, answer=shown, status=201, etag=True, refuses=(409,)),
         ),
         Route("GET", one, handlers.show, "viewer", Api(f"Show a {kind}", tag, answer=shown, etag=True)),
@@ -60,14 +62,14 @@ def _routes_of(kind: str, idempotency: Idempotency) -> list[Route]:
             "PUT",
             one,
             handlers.replace,
-            "editor",
+            changes,
             Api(f"Replace a {kind}", tag, body=document, answer=shown, etag=True, if_match=True, refuses=(409,)),
         ),
         Route(
             "DELETE",
             one,
             handlers.delete,
-            "editor",
+            changes,
             Api(f"Delete a {kind}", tag, status=204, if_match=True, refuses=(409,)),
         ),
     ]

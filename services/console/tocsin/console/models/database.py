@@ -51,6 +51,7 @@ CREATE TABLE letters (
     PRIMARY KEY (delivery_id, replay)
 ) WITHOUT ROWID;
 CREATE INDEX letters_by_time ON letters (time, delivery_id);
+CREATE TABLE recipient_states (recipient_id TEXT PRIMARY KEY, record BLOB) WITHOUT ROWID;
 CREATE TABLE states (
     sensor_id TEXT, system TEXT, instance TEXT, sensor TEXT, metric TEXT, state TEXT, level TEXT, value REAL,
     time INTEGER, PRIMARY KEY (sensor_id, system, instance)

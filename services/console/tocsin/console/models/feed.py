@@ -92,7 +92,7 @@ class Feed:
         for message in messages:
             error = message.error()
             if error is None:
-                batch.add(self._names[message.topic() or ""], message.value())
+                batch.add(self._names[message.topic() or ""], message.key(), message.value())
                 self._read += 1
                 self._passed(message, (message.offset() or 0) + 1)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's public constant

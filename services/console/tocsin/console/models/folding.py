@@ -14,6 +14,7 @@ from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.audit import TERMINAL
 from tocsin.shared.schemas.delivery import DeadLetter
 from tocsin.shared.schemas.event import NotificationEvent
+from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.times import parse_rfc3339
 from tocsin.shared.topics import (
     ACTIVATIONS,
@@ -21,6 +22,7 @@ from tocsin.shared.topics import (
     DELIVERY_AUDIT,
     DELIVERY_DEAD_LETTER,
     NOTIFICATION_EVENTS,
+    RECIPIENT_STATE,
     SENSOR_CHANGES,
 )
 
@@ -44,9 +46,10 @@ ACTIVATION = "INSERT OR REPLACE INTO activations VALUES (?, ?, ?, ?, ?, ?, ?, ?,
 EVENT = "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 CHANGE = "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 LETTER = "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?, ?, ?)"
+STANDING = "INSERT OR REPLACE INTO recipient_states VALUES (?, ?)"
 STATE = "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-ORDER = (ROUTED, ATTEMPT, ENDED, STEP, ACTIVATION, EVENT, CHANGE, LETTER, STATE)
+ORDER = (ROUTED, ATTEMPT, ENDED, STEP, ACTIVATION, EVENT, CHANGE, LETTER, STANDING, STATE)
 """A batch may hold all of a delivery's life: its beginning is written first."""
 
 
@@ -108,11 +111,13 @@ class Batch:
     touched: set[str] = field(default_factory=set)
     unreadable: int = 0
 
-    def add(self, topic: str, value: bytes | None) -> None:
+    def add(self, topic: str, key: bytes | None, value: bytes | None) -> None:
         """One record of a topic (its name without prefix). What cannot be read is counted and skipped."""
-        if value is None:
-            return
         try:
+            if topic == RECIPIENT_STATE:
+                _fold_standing(self, key, value)
+            if value is None or topic == RECIPIENT_STATE:
+                return
             _FOLDS[topic](self, value)
         except (msgspec.MsgspecError, ValueError, RecursionError, CodecError):
             self.unreadable += 1
@@ -168,6 +173,14 @@ def _fold_letter(batch: Batch, value: bytes) -> None:
     batch.touched.add("dead-letters")
 
 
+def _fold_standing(batch: Batch, key: bytes | None, value: bytes | None) -> None:
+    """A tombstone: nothing is known of it any more."""
+    recipient = (key or b"").decode()
+    standing = RecipientState() if value is None else RecipientState.decode(value)
+    batch.rows[STANDING].append((recipient, standing.encode()))
+    batch.touched |= {"recipients", f"recipient:{recipient}"}
+
+
 def _fold_change(batch: Batch, value: bytes) -> None:
     one = _change.decode(value)
     series = (one.sensor_id, one.system, one.instance or "")
@@ -184,4 +197,4 @@ _FOLDS: dict[str, Callable[[Batch, bytes], None]] = {
     DELIVERY_DEAD_LETTER: _fold_letter,
     SENSOR_CHANGES: _fold_change,
 }
-TOPICS = tuple(_FOLDS)
+TOPICS = (*_FOLDS, RECIPIENT_STATE)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from tocsin.console.models.database import Database, Row
+from tocsin.shared.schemas.recipient_state import RecipientState
 
 DELIVERY_STATES = ("waiting", "retrying", "delivered", "dead-lettered", "expired", "cancelled")
 ACTIVATION_STATES = ("active", "resolved", "dismissed")
@@ -188,6 +189,15 @@ class Queries:
             "(SELECT id FROM deliveries WHERE recipient_id = r ORDER BY routed_at DESC, id DESC LIMIT 1)"
         )
         return {row["recipient_id"]: row for row in rows}
+
+    async def counts_of_recipient(self, recipient: str) -> dict[str, int]:
+        sql = "SELECT state, count(*) AS count FROM deliveries WHERE recipient_id = ? GROUP BY state"
+        return {row["state"]: row["count"] for row in await self._rows(sql, [recipient])}
+
+    async def recipient_states(self) -> dict[str, RecipientState]:
+        """As the dispatchers see them, by recipient."""
+        rows = await self._rows("SELECT * FROM recipient_states")
+        return {row["recipient_id"]: RecipientState.decode(row["record"]) for row in rows}
 
     async def active_by_notification(self) -> dict[str, Row]:
         rows = await self._rows("SELECT * FROM activations WHERE state = 'active' ORDER BY activated_at")

@@ -26,6 +26,7 @@ NAVIGATION = (
             ("/sensors", "Sensors"),
             ("/groups", "Groups"),
             ("/recipients", "Recipients"),
+            ("/schedules", "Schedules"),
         ),
     ),
     ("Operations", (("/deliveries", "Deliveries"), ("/dead-letters", "Dead letters"), ("/silences", "Silences"))),
@@ -70,6 +71,11 @@ def render(request: web.Request, template: str, status: int = 200, **context: An
     }
     text = environment().get_template(template).render(everything)
     return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
+
+
+def fragment(request: web.Request, template: str, **context: Any) -> str:
+    """A part of a page, for a script to put in place."""
+    return environment().get_template(template).render({"now": console(request).clock.now_ms(), **context})
 
 
 def error_page(request: web.Request, problem: ProblemError) -> web.StreamResponse:

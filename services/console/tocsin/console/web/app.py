@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
+from typing import Any
 
 from aiohttp import web
 
-from tocsin.console.web.context import CONSOLE, ROUTES, Console
+from tocsin.console.web.context import API_DOCUMENT, CONSOLE, ROUTES, Console
 from tocsin.console.web.errors import ErrorPage, catch_errors
 from tocsin.console.web.guard import bind_browser, guard
 from tocsin.console.web.routes import Handler, Route, add_routes
@@ -16,12 +17,15 @@ from tocsin.shared.telemetry.health import Health
 HEALTH_PATHS = ("/-/healthy", "/-/ready", "/metrics")
 
 
-def application(console: Console, routes: Sequence[Route], error_page: ErrorPage) -> web.Application:
+def application(
+    console: Console, routes: Sequence[Route], document: dict[str, Any], error_page: ErrorPage
+) -> web.Application:
     """Nothing is opened here."""
     app = web.Application(
         middlewares=[catch_errors(error_page), guard], client_max_size=console.settings.console_max_body_bytes
     )
     app[CONSOLE] = console
+    app[API_DOCUMENT] = document
     app[ROUTES] = add_routes(app, [*_health_routes(console.health), *static_routes(), *routes])
     app.on_response_prepare.append(bind_browser)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -47,6 +48,8 @@ class Console:
 
 CONSOLE: web.AppKey[Console] = web.AppKey("console", Console)
 ROUTES: web.AppKey[dict[tuple[str, str], Route]] = web.AppKey("routes", dict)
+
+API_DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("api-document", dict)
 
 CALLER: web.RequestKey[Caller | None] = web.RequestKey("caller", Caller)
 SESSION: web.RequestKey[Session | None] = web.RequestKey("session", Session)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -13,10 +14,11 @@ from tocsin.console.web.context import console
 async def live(request: web.Request) -> web.StreamResponse:
     """Ends when the browser goes, or the console stops."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
-    await response.prepare(request)
-    await response.write(b"retry: 2000\n\n")
-    async for notice in console(request).hub.watch(request.headers.get("Last-Event-ID", "")):
-        await response.write(_line(notice))
+    with suppress(ConnectionResetError):  # the browser has gone
+        await response.prepare(request)
+        await response.write(b"retry: 2000\n\n")
+        async for notice in console(request).hub.watch(request.headers.get("Last-Event-ID", "")):
+            await response.write(_line(notice))
     return response
 
 

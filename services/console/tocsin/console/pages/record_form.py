@@ -1,0 +1,211 @@
+"""Forms of sensors, groups, schedules, notifications, silences: inputs for the usual, YAML for the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tocsin.console.pages.forms import text
+
+EVENTS = ("activated", "reminder", "resolved", "dismissed")
+BLANK_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One field. `choices` names the kind of records to choose from."""
+
+    name: str
+    label: str
+    kind: Literal["text", "lines", "pairs", "select", "checks", "threshold", "sensors", "slots"] = "text"
+    hint: str = ""
+    required: bool = False
+    choices: str = ""
+    width: Literal["", "half"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormSpec:
+    """The inputs of one kind."""
+
+    kind: str
+    title: str
+    lead: str
+    inputs: tuple[Input, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.inputs)
+
+
+_NAME = Input("name", "Name", required=True)
+_DESCRIPTION = Input("description", "Description")
+
+SPECS: dict[str, FormSpec] = {
+    "sensor": FormSpec(
+        "sensor",
+        "Sensor",
+        "A rule over one metric: it is triggered or clear on each system.",
+        (
+            _NAME,
+            _DESCRIPTION,
+            Input("metric", "Metric", required=True, hint="Such as cpu.percent", choices="metrics"),
+            Input("trigger", "Triggered when", hint="Such as > 90, between 10 and 20, outside 10 and 20", width="half"),
+            Input("clear", "Clear when", hint="Left empty: when it is not triggered", width="half"),
+            Input("for", "For at least", hint="Such as 5m", width="half"),
+            Input("keep", "Keep for", hint="How long clear must hold, such as 2m", width="half"),
+        ),
+    ),
+    "group": FormSpec(
+        "group",
+        "Group",
+        "A named set of systems, by name and by tags.",
+        (
+            _NAME,
+            _DESCRIPTION,
+            Input("systems", "Systems", "lines", "Patterns, one a line, such as FIN-*; none means any name"),
+            Input("tags", "Tags", "pairs", "All of them, one a line, such as site=Berlin"),
+        ),
+    ),
+    "schedule": FormSpec(
+        "schedule",
+        "Schedule",
+        "When people may be told, per weekday and half hour.",
+        (
+            _NAME,
+            _DESCRIPTION,
+            Input("time_zone", "Time zone", required=True, hint="Such as Europe/Berlin"),
+            Input("slots", "Alarms are on", "slots"),
+        ),
+    ),
+    "notification": FormSpec(
+        "notification",
+        "Notification",
+        "Sensors, a group, a threshold, and who is told.",
+        (
+            _NAME,
+            _DESCRIPTION,
+            Input("sensors", "Sensors", "sensors", "Several: all of them must be triggered on a system", required=True),
+            Input("group", "Group", "select", "None: every system", choices="group"),
+            Input("threshold", "Threshold", "threshold", required=True),
+            Input("recipients", "Recipients", "checks", choices="recipient"),
+            Input("notify", "Tell them when it is", "checks", choices="events"),
+            Input("schedule", "Schedule", "select", "None: at any time", choices="schedule"),
+            Input("for", "After", hint="Reached for this long, such as 5m", width="half"),
+            Input("remind_every", "Remind every", hint="Such as 1h", width="half"),
+            Input("cooldown", "Cooldown", hint="Nothing new for this long after a resolution", width="half"),
+            Input("reporting_within", "Reporting within", hint="Systems heard in this time count; 15m", width="half"),
+        ),
+    ),
+    "silence": FormSpec(
+        "silence",
+        "Silence",
+        "Of notifications that fit, nothing is sent in this time. Activations go on.",
+        (
+            _NAME,
+            Input("comment", "Comment"),
+            Input(
+                "matchers",
+                "Of notifications that fit all of",
+                "lines",
+                "One a line, such as notification=Finance*, sensor=CPU*, group!=Test",
+                required=True,
+            ),
+            Input("from", "From", hint="UTC, such as 2026-11-23T18:00:00Z; empty: now", width="half"),
+            Input("until", "Until", required=True, hint="UTC, such as 2026-11-24T06:00:00Z", width="half"),
+        ),
+    ),
+}
+
+Form = Mapping[str, str]
+GetAll = Callable[[str], Sequence[str]]
+
+
+def read_document(spec: FormSpec, form: Form, all_of: GetAll) -> dict[str, Any]:
+    """What the inputs say; empty ones are left out."""
+    found: dict[str, Any] = {}
+    for one in spec.inputs:
+        value = _read(one, form, all_of)
+        if value not in ("", [], {}, None) or (one.required and one.kind == "text"):
+            found[one.name] = value
+    if spec.kind == "notification":
+        found.setdefault("recipients", [])
+    return found
+
+
+def _read(one: Input, form: Form, all_of: GetAll) -> Any:
+    match one.kind:
+        case "lines":
+            return [line.strip() for line in form.get(one.name, "").splitlines() if line.strip()]
+        case "pairs":
+            pairs = (line.partition("=") for line in form.get(one.name, "").splitlines() if line.strip())
+            return {name.strip(): value.strip() for name, _, value in pairs}
+        case "checks":
+            return list(all_of(one.name))
+        case "threshold":
+            return _threshold(text(form, "threshold"), form.get("threshold-unit", "systems"))
+        case "sensors":
+            return _sensors(form)
+        case "slots":
+            return _slots(form)
+        case _:
+            return text(form, one.name)
+
+
+def _threshold(value: str, unit: str) -> Any:
+    value = value.removesuffix("%").strip()
+    if unit == "percent":
+        return f"{value}%" if value else ""
+    return int(value) if value.isdecimal() and len(value) < 10 else value
+
+
+def _sensors(form: Form) -> list[Any]:
+    found: list[Any] = []
+    for number in range(50):
+        name = text(form, f"sensor-{number}")
+        if not name:
+            continue
+        more = {key: text(form, f"sensor-{key}-{number}") for key in ("instance", "level")}
+        more = {key: value for key, value in more.items() if value}
+        found.append({"sensor": name, **more} if more else name)
+    return found
+
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _slots(form: Form) -> dict[str, list[str]]:
+    """Times of each day, as they are written in files: `08:00-18:00, 20:00-21:00`."""
+    found: dict[str, list[str]] = {}
+    for day in DAYS:
+        ranges = [part.strip() for part in form.get(f"slots-{day}", "").split(",") if part.strip()]
+        if ranges:
+            found[day] = ranges
+    return found
+
+
+def sensor_rows(value: Any) -> list[dict[str, str]]:
+    """Rows of inputs: those that are there, and some to fill."""
+    rows = []
+    for use in value or ():
+        given = {"sensor": use} if isinstance(use, str) else dict(use)
+        rows.append({key: str(given.get(key, "")) for key in ("sensor", "instance", "level")})
+    return rows + [{"sensor": "", "instance": "", "level": ""}] * (BLANK_ROWS if rows else 3)
+
+
+def slot_rows(value: Any) -> list[tuple[str, str]]:
+    """Days with their times; keys such as `mon-fri` are spread over their days."""
+    found = dict.fromkeys(DAYS, "")
+    for key, ranges in (value or {}).items():
+        first, _, last = str(key).partition("-")
+        if first in DAYS and (last or first) in DAYS:
+            for day in DAYS[DAYS.index(first) : DAYS.index(last or first) + 1]:
+                found[day] = ", ".join(str(one) for one in ranges)
+    return list(found.items())
+
+
+def threshold_parts(value: Any) -> tuple[str, str]:
+    """The number and its unit."""
+    shown = "" if value is None else str(value)
+    return (shown.removesuffix("%"), "percent") if shown.endswith("%") else (shown, "systems")

@@ -1,0 +1,155 @@
+"""Overview, activations, systems, the audit: what is and what was."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from tocsin.console.api.requests import cursor_of
+from tocsin.console.matching import systems_now
+from tocsin.console.models.queries import ACTIVATION_STATES, DAY_MS, Wanted
+from tocsin.console.pages.charts import spark
+from tocsin.console.pages.forms import form_of, see_other, text
+from tocsin.console.pages.lists import next_url, page_of
+from tocsin.console.pages.recipients import standing
+from tocsin.console.pages.render import render
+from tocsin.console.quieting import dismiss
+from tocsin.console.web.context import API_DOCUMENT, caller, console
+from tocsin.console.web.problems import not_found
+from tocsin.console.web.routes import Route
+from tocsin.shared.configuration.records import DEFAULT_REPORTING_WITHIN_MS, Notification, Recipient
+
+SHOWN_SYSTEMS = 200
+
+
+def watching_pages() -> list[Route]:
+    return [
+        Route("GET", "/", overview, "viewer"),
+        Route("GET", "/activations", list_activations, "viewer"),
+        Route("GET", "/activations/{id}", show_activation, "viewer"),
+        Route("POST", "/activations/{id}/dismiss", dismiss_activation, "operator"),
+        Route("GET", "/systems", list_systems, "viewer"),
+        Route("GET", "/system", show_system, "viewer"),
+        Route("GET", "/audit", list_changes, "operator"),
+        Route("GET", "/api", api_page, "viewer"),
+    ]
+
+
+async def overview(request: web.Request) -> web.StreamResponse:
+    services = console(request)
+    now = services.clock.now_ms()
+    active = await services.queries.activations(None, 20, state="active")
+    recent = await services.queries.activations(None, 8)
+    failing = await services.queries.deliveries(Wanted(state="retrying"), None, 8)
+    states = await services.queries.recipient_states()
+    recipients = [one for one in services.directory.state.of_kind(Recipient.kind) if isinstance(one, Recipient)]
+    stands = [(one, standing(one, states.get(one.id))) for one in recipients]
+    return render(
+        request,
+        "overview.html",
+        counts=await services.queries.overview(now),
+        active=active.rows,
+        recent=[row for row in recent.rows if row["state"] != "active"],
+        failing=failing.rows,
+        troubled=[(one, how) for one, how in stands if how.tone != "good"][:8],
+        reporting=services.systems.reporting(now, DEFAULT_REPORTING_WITHIN_MS),
+        known=len(services.systems.by_name),
+        progress=services.feed.progress,
+        empty=not recipients and not services.directory.notifications(),
+        unreadable=services.directory.state.unreadable,
+        day_ms=DAY_MS,
+    )
+
+
+async def list_activations(request: web.Request) -> web.StreamResponse:
+    services, query = console(request), request.query
+    state = query.get("state") if query.get("state") in ACTIVATION_STATES else None
+    page = await services.queries.activations(
+        cursor_of(request, int, str), 50, notification=query.get("notification"), state=state
+    )
+    return render(
+        request,
+        "activations.html",
+        rows=page.rows,
+        states=ACTIVATION_STATES,
+        state=state,
+        notifications=services.directory.state.of_kind(Notification.kind),
+        next_url=next_url(request, page.next),
+    )
+
+
+async def show_activation(request: web.Request) -> web.StreamResponse:
+    services = console(request)
+    found = await services.queries.activation(request.match_info["id"])
+    if found is None:
+        raise not_found(f"activation {request.match_info['id'][:64]}")
+    deliveries = await services.queries.deliveries(Wanted(activation=found["id"]), None, 100)
+    affected = await systems_now(services, found["notification"]["id"]) if found["state"] == "active" else []
+    return render(
+        request,
+        "activation.html",
+        activation=found,
+        deliveries=deliveries.rows,
+        systems_then=found.get("systems_at_activation", [])[:SHOWN_SYSTEMS],
+        systems_now=affected[:SHOWN_SYSTEMS],
+        affected=len(affected),
+    )
+
+
+async def dismiss_activation(request: web.Request) -> web.StreamResponse:
+    services, data = console(request), await form_of(request)
+    activation_id, who = request.match_info["id"], caller(request).actor
+    if await services.queries.activation(activation_id) is None:
+        raise not_found(f"activation {activation_id[:64]}")
+    now, comment = services.clock.now_ms(), text(data, "comment")[:2_000]
+    made = services.editor.new_id()
+    await services.editor.write(
+        lambda state: dismiss(state, activation_id, by=who, comment=comment, new_id=made, now_ms=now), who
+    )
+    return see_other(f"/activations/{activation_id}")
+
+
+async def list_systems(request: web.Request) -> web.StreamResponse:
+    services = console(request)
+    search = request.query.get("search", "").casefold()
+    problems = await services.queries.problems_by_system()
+    names = [name for name in services.systems.names() if search in name.casefold()]
+    if request.query.get("show") == "triggered":
+        names = [name for name in names if name in problems]
+    page, last = page_of(request, names, lambda name: name, 100)
+    views = services.systems.by_name
+    return render(
+        request,
+        "systems.html",
+        rows=[(name, views[name], problems.get(name, 0)) for name in page],
+        total=len(names),
+        next_url=next_url(request, last),
+    )
+
+
+async def show_system(request: web.Request) -> web.StreamResponse:
+    """By query, not by path: a system may be called anything, slashes too."""
+    services, name = console(request), request.query.get("name", "")
+    view = services.systems.by_name.get(name)
+    states = await services.queries.states_of_system(name)
+    if view is None and not states:
+        raise not_found(f"system {name[:64]!r} that has been heard lately")
+    series = sorted(view.series.items(), key=lambda one: (one[0][0], one[0][1] or "")) if view else []
+    rows = [(metric, instance, latest, spark(list(latest.history or ()))) for (metric, instance), latest in series]
+    return render(request, "system.html", name=name, view=view, rows=rows[:500], states=states)
+
+
+async def list_changes(request: web.Request) -> web.StreamResponse:
+    services, query = console(request), request.query
+    page = await services.queries.changes(
+        cursor_of(request, int, str),
+        50,
+        record=query.get("record"),
+        kind=query.get("kind"),
+        actor=query.get("actor", ""),
+    )
+    return render(request, "audit.html", rows=page.rows, next_url=next_url(request, page.next))
+
+
+async def api_page(request: web.Request) -> web.StreamResponse:
+    """The OpenAPI document, to read."""
+    return render(request, "api.html", document=request.app[API_DOCUMENT])
