@@ -16,11 +16,11 @@ from delivering import ScriptedServer, delivery_for, event_of, says, unsigned_re
 from mail_servers import MailServer, Replies
 from support import settings_for
 from tocsin.dispatcher.channels.base import Channel, Parcel
+from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused, Unavailable, Unknown
-from tocsin.dispatcher.main import http_client
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Recipient

@@ -19,10 +19,10 @@ from delivering import ScriptedServer, delivery_for, says, unsigned_recipient
 from hostile import OK, Endless, Say, hang, sends
 from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
+from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
-from tocsin.dispatcher.main import http_client
 from tocsin.dispatcher.sender import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock

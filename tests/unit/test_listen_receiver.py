@@ -8,7 +8,14 @@ import time
 import pytest
 
 from tocsin.console.receiver import History, Request, Seen, Verifier, as_json, body_lines, headline
-from tocsin.dispatcher.core.signing import signature_headers, signing_key
+from tocsin.dispatcher.core.signing import (
+    Signer,
+    SigningSecret,
+    generate_secret,
+    public_key,
+    signature_headers,
+    signing_key,
+)
 from tocsin.shared.errors import SettingsError
 
 GENERATED = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -120,3 +127,20 @@ def test_a_body_is_shown_so_that_it_cannot_write_to_the_terminal(body: bytes, ex
 def test_a_long_or_deep_body_is_cut() -> None:
     assert body_lines(b"x\n" * 1_000)[-1] == "… 960 more lines"
     assert body_lines(b"[" * 100_000) == ["[" * 100_000]
+
+
+def test_the_other_schemes_are_told_by_what_the_request_carries() -> None:
+    private = generate_secret("ed25519")
+    github = Signer([SigningSecret("s3cret", "github")]).headers("id", 1_000, BODY)
+    ed25519 = Signer([SigningSecret(private, "ed25519")]).headers("id", 1_000, BODY)
+    lowered = [{name.lower(): value for name, value in one.items()} for one in (github, ed25519)]
+    assert Verifier(["other", "s3cret"]).why_not(lowered[0], BODY) is None
+    assert Verifier(["other"]).why_not(lowered[0], BODY) == "no matching signature found"
+    assert Verifier([public_key(private)]).why_not(lowered[1], BODY) is None
+    assert Verifier([public_key(private)]).why_not(lowered[1], BODY + b" ") == "no matching signature found"
+    assert Verifier([public_key(generate_secret("ed25519"))]).why_not(lowered[1], BODY) is not None
+    assert Verifier(["s3cret"], "X-Token").why_not({"x-token": "s3cret"}, BODY) is None
+    assert Verifier(["s3cret"], "X-Token").why_not({"x-token": "s3cre"}, BODY) == "x-token does not hold the secret"
+    assert Verifier(["s3cret"], "X-Token").why_not({}, BODY) is not None
+    with pytest.raises(SettingsError, match="a public key is whpk_ and the base64 of 32 bytes"):
+        Verifier(["whpk_AAAA"])

@@ -21,10 +21,10 @@ from standardwebhooks import Webhook as StandardWebhook
 from delivering import ScriptedServer, delivery_for, says, signed_with, unsigned_recipient, webhook_recipient
 from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
+from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
-from tocsin.dispatcher.main import http_client
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, RetiredSecret, Webhook

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tocsin.dispatcher.core.signing import check_secret
+from tocsin.dispatcher.core.signing import GITHUB_HEADER, PUBLIC_PREFIX, check_secret, sign_github
 from tocsin.shared.errors import SettingsError
 from tocsin.shared.times import format_rfc3339
 
@@ -18,7 +22,7 @@ PREFIX = "whsec_"
 NO_SECRET = "no secret given"  # noqa: S105  a reason, not a secret
 MAX_REMEMBERED = 100_000
 MAX_BODY_LINES = 40
-_MASKED = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-token", "x-api-key"})
+_MASKED = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-token", "x-api-key", "x-routing-key"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +52,39 @@ class Seen:
 
 
 class Verifier:
-    """Verifies with the third-party package that receivers use. Several secrets: any of them may have signed."""
+    """Tells genuine requests. Several secrets: any of them may have signed.
 
-    def __init__(self, secrets: Sequence[str]) -> None:
-        for secret in secrets:
+    What a request carries says how it is verified: `webhook-signature` by the third-party package that receivers use
+    (with a `whpk_…` key, as ed25519), else `X-Hub-Signature-256`, else the secret itself in `header`.
+    """
+
+    def __init__(self, secrets: Sequence[str], header: str | None = None) -> None:
+        """Raises SettingsError when a secret is none."""
+        self._secrets = [secret for secret in secrets if not secret.startswith(PUBLIC_PREFIX)]
+        for secret in self._secrets:
             for problem in check_secret(secret):
                 raise SettingsError(problem)
-        self._webhooks = [Webhook(wrapped(secret)) for secret in secrets]
+        self._header = header.lower() if header else None
+        self._webhooks = [Webhook(wrapped(secret)) for secret in self._secrets]
+        try:
+            self._keys = [public_key_of(secret) for secret in secrets if secret.startswith(PUBLIC_PREFIX)]
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     def why_not(self, headers: Mapping[str, str], body: bytes) -> str | None:
-        """Why the request is not verified; None when it is."""
-        if not self._webhooks:
+        """Why the request is not verified; None when it is. Header names are in lower case."""
+        if not (self._webhooks or self._keys):
             return NO_SECRET
-        reason = ""
+        if self._header is not None:
+            given = headers.get(self._header, "").encode()
+            found = any(hmac.compare_digest(given, secret.encode()) for secret in self._secrets)
+            return None if found else f"{self._header} does not hold the secret"
+        if "webhook-signature" not in headers and (signature := headers.get(GITHUB_HEADER.lower())):
+            found = any(hmac.compare_digest(signature, sign_github(secret, body)) for secret in self._secrets)
+            return None if found else "no matching signature found"
+        if self._keys and fits_ed25519(self._keys, headers, body):
+            return None
+        reason = "no matching signature found"
         for webhook in self._webhooks:
             try:
                 webhook.verify(body, dict(headers), json_parse=False)
@@ -70,6 +94,26 @@ class Verifier:
             except ValueError:  # a body that is not UTF-8, or a malformed header
                 reason = "malformed signature headers or body"
         return reason
+
+
+def public_key_of(text: str) -> Ed25519PublicKey:
+    """Of `whpk_` and base64. Raises ValueError."""
+    try:
+        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text[len(PUBLIC_PREFIX) :], validate=True))
+    except ValueError:
+        raise ValueError(f"a public key is {PUBLIC_PREFIX} and the base64 of 32 bytes") from None
+
+
+def fits_ed25519(keys: Sequence[Ed25519PublicKey], headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether one of the `v1a` signatures was made with one of the keys. How old it is does not matter here."""
+    signed = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}.".encode() + body
+    for one in headers.get("webhook-signature", "").split():
+        version, _, encoded = one.partition(",")
+        for key in keys if version == "v1a" else ():
+            with suppress(InvalidSignature, ValueError):
+                key.verify(base64.b64decode(encoded), signed)
+                return True
+    return False
 
 
 def wrapped(secret: str) -> str:

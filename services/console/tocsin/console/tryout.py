@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tocsin.console.directory import Directory
 from tocsin.dispatcher.channels.base import Channel, Parcel
+from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import USER_AGENT, WebhookChannel
@@ -132,7 +133,9 @@ class Tryout:
 
     def _channel(self, recipient: Recipient) -> Channel:
         if recipient.channel == "webhook":
-            return WebhookChannel(self._policy, Vault(self._settings), self._clock)
+            return WebhookChannel(
+                self._policy, Vault(self._settings), self._clock, http_client(self._settings, self._policy)
+            )
         return EmailChannel(self._settings)
 
     def _delivery(self, recipient: Recipient, event: NotificationEvent) -> Delivery:

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tocsin.dispatcher.channels.base import Channel
+from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.email import EmailChannel
-from tocsin.dispatcher.channels.http import HttpClient
-from tocsin.dispatcher.channels.http_aiohttp import AiohttpClient
-from tocsin.dispatcher.channels.http_lean import LeanClient
-from tocsin.dispatcher.channels.sockets import Tls
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.fence import Fence
@@ -119,12 +116,6 @@ def build_dispatcher(
     )
     sender = Sender(parts, settings.desk)
     return Dispatcher(Intake(settings, partitions, sender, parked, settler, clock), sender, parked, settler, fence)
-
-
-def http_client(settings: DispatcherSettings) -> HttpClient:
-    """The one the settings name."""
-    kind = AiohttpClient if settings.http_client == "aiohttp" else LeanClient
-    return kind(settings.egress_policy, Tls(settings.egress_ca_file))
 
 
 def _suppression(settings: CommonSettings, clock: Clock) -> Suppression:

@@ -136,6 +136,7 @@ def show_on_terminal(console: Console) -> Callable[[Seen], None]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--secret", "given", multiple=True, help="The webhook's secret; may be given again while one is rotated.")
 @click.option("--secret-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Holds the secret.")
+@click.option("--header", help="The secret itself is in this header (scheme: header).")
 @click.option("--status", type=click.IntRange(200, 599), help="Answer this. [default: 200; 500 with --fail-rate]")
 @click.option("--delay", type=click.FloatRange(0), default=0.0, help="Seconds before each answer.")
 @click.option("--fail-rate", type=click.FloatRange(0, 1), help="Share of requests that get the failing status.")
@@ -148,6 +149,7 @@ def listen(  # noqa: PLR0913  each is an option of its own
     host: str,
     given: tuple[str, ...],
     secret_file: Path | None,
+    header: str | None,
     status: int | None,
     delay: float,
     fail_rate: float | None,
@@ -157,6 +159,7 @@ def listen(  # noqa: PLR0913  each is an option of its own
 ) -> None:
     """Receive webhooks: verify their signatures and show what came.
 
+    The schemes `standard` and `github` are told apart by what comes; for `ed25519` give the public key (whpk_…).
     The secret comes from --secret, --secret-file or the environment variable TOCSIN_LISTEN_SECRET; without one,
     nothing is verified. The URL is printed first.
     """
@@ -165,7 +168,7 @@ def listen(  # noqa: PLR0913  each is an option of its own
         raise click.UsageError("--once counts verified requests: give the secret too")
     show, announce = _output(as_lines, bool(secrets))
     behaviour = Behaviour(status, delay, fail_rate, retry_after)
-    verifier = Verifier(secrets)
+    verifier = Verifier(secrets, header)
 
     async def run() -> None:
         await serve(Listener(verifier, behaviour, show, once), host, port, announce)
