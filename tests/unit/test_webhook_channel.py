@@ -28,6 +28,7 @@ from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unkn
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, RetiredSecret, Webhook
+from tocsin.shared.schemas.delivery import RenderedBody
 from tocsin.shared.secrets import load_key_ring
 
 Say = Callable[[int, bytes, socket.socket], None]
@@ -257,6 +258,26 @@ def test_plain_http_needs_a_setting_and_a_url_holds_no_password(tmp_path: Path) 
         (plain,) = send(settings(tmp_path, egress_http=False), unsigned_recipient(server.url))
         (user,) = send(settings(tmp_path), unsigned_recipient(server.url.replace("//", "//user:pass@")))
     assert [one.reason for one in (plain, user) if isinstance(one, Unavailable)] == ["egress_denied"] * 2
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("evil", ["text/plain\r\nX-Injected: 1", "text/plain\nX: 1", "a/b\0", "a/b\r"])
+def test_no_line_is_smuggled_into_a_request(tmp_path: Path, evil: str) -> None:
+    """As if a record had got past the checks."""
+    made = settings(tmp_path)
+    with ScriptedServer(says("200 OK")) as server:
+        recipient = unsigned_recipient(server.url)
+        delivery = delivery_for(recipient)
+
+        async def scenario() -> Outcome:
+            channel = WebhookChannel(made.egress_policy, Vault(made), SystemClock(), http_client(made))
+            outcome = await channel.send(Parcel(delivery, recipient, RenderedBody(content_type=evil, text="x")))
+            await channel.close()
+            return outcome
+
+        outcome = asyncio.run(scenario())
+    assert isinstance(outcome, Unavailable)
+    assert outcome.reason == "misconfigured"
     assert server.requests == []
 
 

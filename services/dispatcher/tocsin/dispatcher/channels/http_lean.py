@@ -105,6 +105,8 @@ class LeanEndpoint:
 
     async def send(self, headers: Mapping[str, str], body: bytes) -> Answer | Unavailable | Unknown:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if not _one_line_each(lines, len(headers)):
+            return Unavailable("misconfigured", detail="a header's value holds CR, LF or NUL")
         data = b"%s%sContent-Length: %d\r\n\r\n%s" % (self._head, lines.encode(), len(body), body)
         timeout = self._target.timeout
         connection = self._take_idle()
@@ -168,12 +170,20 @@ class LeanEndpoint:
         return connection
 
 
+def _one_line_each(lines: str, count: int) -> bool:
+    """Checked when they were saved; here once more, because a line too many would be a second request."""
+    return lines.count("\n") == count and lines.count("\r") == count and "\0" not in lines
+
+
 def _head(target: Target) -> bytes:
     """The request line and the headers that never change."""
     url = target.url
     lines = [f"{target.method} {url.raw_path_qs} HTTP/1.1", f"Host: {url.host_port_subcomponent}"]
     lines += [f"{name}: {value}" for name, value in target.headers.items()]
-    return "".join(f"{line}\r\n" for line in lines).encode()
+    text = "".join(f"{line}\r\n" for line in lines)
+    if not _one_line_each(text, len(lines)):
+        raise ValueError("a header or the URL holds CR, LF or NUL")
+    return text.encode()
 
 
 def _classify(error: Exception) -> Unavailable:
