@@ -11,20 +11,22 @@ Headers = list[tuple[str, str | bytes | None]]
 RawHeaders = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
 """As the client hands them over."""
 
+_SPEC_VERSION, _JSON, _SCHEMA = ("ce_specversion", b"1.0"), ("content-type", b"application/json"), ("schema", b"1")
+
 
 def cloud_event(event_id: str, event_type: str, source: str, time_ms: int, traceparent: str | None = None) -> Headers:
     """`event_type` without its prefix, such as `sensor.changed`; `source` a URI reference, such as `/detector`."""
     headers: Headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", event_id.encode()),
-        ("ce_type", b"dev.tocsin." + event_type.encode()),
-        ("ce_source", b"/tocsin" + source.encode()),
-        ("ce_time", format_rfc3339(time_ms).encode()),
-        ("content-type", b"application/json"),
-        ("schema", b"1"),
+        _SPEC_VERSION,
+        ("ce_id", event_id),
+        ("ce_type", "dev.tocsin." + event_type),
+        ("ce_source", "/tocsin" + source),
+        ("ce_time", format_rfc3339(time_ms)),
+        _JSON,
+        _SCHEMA,
     ]
     if traceparent is not None:
-        headers.append(("traceparent", traceparent.encode()))
+        headers.append(("traceparent", traceparent))
     return headers
 
 

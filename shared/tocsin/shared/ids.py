@@ -13,7 +13,12 @@ NAMESPACE = uuid.UUID("6f1d1c1e-2d0b-5a7e-9b58-7c6f0e1f3a11")
 
 def _derived(*parts: object) -> str:
     # As JSON, two lists of parts never join to the same text, whatever characters a system's name has.
-    name = json.dumps([str(part) for part in parts]).encode()
+    texts = [str(part) for part in parts]
+    plain = '", "'.join(texts)
+    # What needs no escape is written out: this is most of what an id costs.
+    unescaped = plain.isascii() and plain.isprintable() and "\\" not in plain
+    unescaped = unescaped and plain.count('"') == 2 * len(texts) - 2
+    name = f'["{plain}"]'.encode() if unescaped else json.dumps(texts).encode()
     # str(uuid.uuid5(NAMESPACE, name)), written out: four a delivery, and the object would be most of the cost.
     digest = hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
     variant = "89ab"[int(digest[16], 16) & 3]

@@ -63,7 +63,7 @@ CASES = (Case("backlog to one recipient", 1), Case("backlog over 100 recipients"
 
 
 @click.command()
-@click.option("-n", "--deliveries", default=20_000, show_default=True, help="How large each backlog is.")
+@click.option("-n", "--deliveries", default=8_000, show_default=True, help="How large each backlog is.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def dispatcher(deliveries: int, as_json: bool) -> None:
     """Webhooks a second: 600-byte bodies, signed, audited, committed."""

@@ -7,12 +7,13 @@ memory; polling goes on meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from tocsin.dispatcher.core.audit import Origin
 from tocsin.dispatcher.core.offsets import Progress
+from tocsin.dispatcher.core.quick_delivery import decode_delivery
 from tocsin.dispatcher.core.retries import jitter_ms
 from tocsin.dispatcher.parked_reader import ParkedReader
 from tocsin.dispatcher.partitions import Partition, PartitionKey, Partitions
@@ -26,7 +27,6 @@ from tocsin.shared.clock import Clock
 from tocsin.shared.errors import CodecError
 from tocsin.shared.headers import header
 from tocsin.shared.schemas.base import Source
-from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
 from tocsin.shared.topics import DELIVERIES, DELIVERY_PARKED, retry_topic
@@ -34,6 +34,9 @@ from tocsin.shared.topics import DELIVERIES, DELIVERY_PARKED, retry_topic
 log = logger(__name__)
 
 BATCH = 500
+KEPT_BYTES = 2 << 20
+"""Of one partition that has no room, read already."""
+
 POLL_S = 0.1
 COMMITTED_TIMEOUT = 15.0  # longer than a dead predecessor's transaction may stay open
 
@@ -45,6 +48,8 @@ class _Hold:
     offset: int
     due_ms: int | None
     sought: bool
+    kept: list[Message] = field(default_factory=list)  # read already: taken first when it goes on
+    kept_bytes: int = 0
 
 
 class Intake:
@@ -72,6 +77,7 @@ class Intake:
         self._held: dict[PartitionKey, _Hold] = {}
         self._joined_anew = False
         self._rejoin = False
+        self._again: list[Message] = []  # kept of partitions that go on now
         self._draining = False
         self._assigned = False
         self._consumer: Consumer = kafka.consumer(
@@ -102,7 +108,8 @@ class Intake:
             self._consumer.unsubscribe()
             self.join()
         self._release()
-        messages = self._poll()
+        polled = self._poll()
+        messages, self._again = [*self._again, *polled], []
         if self._joined_anew:
             # Taken here because asking from another thread hangs while this one polls.
             self._joined_anew = False
@@ -149,8 +156,10 @@ class Intake:
         assert number is not None
         assert offset is not None
         partition = self._partitions.get((topic, number))
-        # Behind a held record everything is read again later.
-        if partition is None or partition.key in self._held or self._draining:
+        if partition is None or self._draining:
+            return None
+        if (held := self._held.get(partition.key)) is not None:
+            self._keep(partition.key, held, message)
             return None
         progress = partition.progress
         assert isinstance(progress, Progress)
@@ -165,12 +174,12 @@ class Intake:
             self._hold(partition, offset, due)
             return None
         if not progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
-            self._hold(partition, offset, None)
+            self._hold(partition, offset, None, message)
             return None
         value = message.value()
         self._partitions.take(partition, offset, len(value or b""))
         try:
-            delivery = Delivery.decode(value)
+            delivery = decode_delivery(value)
         except CodecError as error:
             self._reject(partition, offset, error)
             return None
@@ -187,11 +196,25 @@ class Intake:
         )
         self._settler.put(Settled(partition, offset))
 
-    def _hold(self, partition: Partition, offset: int, due_ms: int | None) -> None:
-        hold = _Hold(offset, due_ms, sought=False)
+    def _hold(self, partition: Partition, offset: int, due_ms: int | None, message: Message | None = None) -> None:
+        """Without the message it is read again later; with it, it is kept with what was read behind it."""
+        hold = _Hold(offset, due_ms, sought=message is not None)
         self._held[partition.key] = hold
         self._consumer.pause([TopicPartition(*partition.key)])
-        self._seek(partition.key, hold)
+        if message is None:
+            self._seek(partition.key, hold)
+        else:
+            self._keep(partition.key, hold, message)
+
+    def _keep(self, key: PartitionKey, hold: _Hold, message: Message) -> None:
+        """A little of what stands behind a held record; where it is much, everything is read again later."""
+        if not hold.kept and (hold.offset != message.offset() or not hold.sought or hold.due_ms is not None):
+            return
+        hold.kept.append(message)
+        hold.kept_bytes += len(message.value() or b"")
+        if hold.kept_bytes > KEPT_BYTES:
+            hold.kept, hold.kept_bytes, hold.sought = [], 0, False
+            self._seek(key, hold)
 
     def _seek(self, key: PartitionKey, hold: _Hold) -> None:
         try:
@@ -212,6 +235,7 @@ class Intake:
                 self._seek(key, hold)
             elif self._may_go_on(partition, hold, now) and self._ready(key[1]):
                 del self._held[key]
+                self._again += hold.kept
                 self._consumer.resume([TopicPartition(*key)])
 
     def _may_go_on(self, partition: Partition, hold: _Hold, now: int) -> bool:
@@ -238,6 +262,7 @@ class Intake:
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._held.clear()
+        self._again = []
         numbers = [one.partition for one in assigned if one.topic == self._deliveries]
         parked = [TopicPartition(self._parked_topic, number) for number in numbers]
         try:

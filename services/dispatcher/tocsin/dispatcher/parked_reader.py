@@ -21,6 +21,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from tocsin.dispatcher.core.audit import Origin
 from tocsin.dispatcher.core.desk import Fetch
+from tocsin.dispatcher.core.quick_delivery import decode_delivery
 from tocsin.dispatcher.partitions import Partition, Partitions
 from tocsin.dispatcher.reading import ends_of
 from tocsin.dispatcher.settings import DispatcherSettings
@@ -30,7 +31,6 @@ from tocsin.shared import kafka
 from tocsin.shared.errors import CodecError
 from tocsin.shared.headers import header
 from tocsin.shared.schemas.base import Source
-from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
@@ -298,7 +298,7 @@ class ParkedReader:
         value, offset = message.value() or b"", fetch.offset
         self._partitions.take(place.partition, offset, len(value))
         try:
-            delivery = Delivery.decode(value)
+            delivery = decode_delivery(value)
         except CodecError as error:
             metrics.DELIVERIES_REJECTED.labels(error.reason).inc()
             log.error("parked record rejected", partition=fetch.partition, offset=offset, why=error.detail)

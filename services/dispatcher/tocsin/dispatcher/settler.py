@@ -39,6 +39,9 @@ OVERRUN = CALL_TIMEOUT + 5.0
 
 PAUSE_AFTER_FAILURE = 0.25
 
+MOST_AT_ONCE = 1_000
+"""Settlements in one transaction, however many have come: it has to be over within its ten seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Flush:
@@ -124,9 +127,9 @@ class Settler:
         """Whatever comes within the batch's time from its first, or until it is full or has to be written."""
         batch: list[Settled] = []
         until = 0.0
-        while len(batch) < self._settings.settle_batch:
+        while len(batch) < MOST_AT_ONCE:
             try:
-                item = self._queue.get(timeout=max(0.0, until - time.monotonic()) if batch else None)
+                item = self._next(len(batch), until)
             except queue.Empty:
                 break
             if not isinstance(item, Settled):
@@ -135,6 +138,14 @@ class Settler:
                 until = time.monotonic() + self._settings.settle_every / 1000
             batch.append(item)
         return batch, None
+
+    def _next(self, so_far: int, until: float) -> Settled | _Flush | _Stop:
+        """Waits while the batch is small; what is there already is taken beyond that: it makes fewer transactions."""
+        if not so_far:
+            return self._queue.get()
+        if self._queue.empty() and so_far < self._settings.settle_batch:
+            return self._queue.get(timeout=max(0.0, until - time.monotonic()))
+        return self._queue.get_nowait()
 
     def _settle(self, batch: list[Settled]) -> None:
         batch = [one for one in batch if self._partitions.settle(one.partition, one.offset)]

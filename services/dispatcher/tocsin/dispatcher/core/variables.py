@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from types import MappingProxyType
 
 from tocsin.shared.schemas.base import Ref
@@ -144,6 +145,7 @@ def _time(epoch_ms: int) -> str:
     return f"{format_rfc3339(epoch_ms)[:-1]}00000Z"
 
 
+@lru_cache(maxsize=1024)
 def _number(text: str) -> int | Decimal | str:
     """An exact number where it is one; the text goes out as it came otherwise."""
     try:

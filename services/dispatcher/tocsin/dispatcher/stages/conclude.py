@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from typing import Protocol, assert_never
 
 from tocsin.dispatcher.core.audit import Attempt, attempted, ended, outcome_word
 from tocsin.dispatcher.core.outcomes import Accepted
+from tocsin.dispatcher.core.quick_delivery import as_model
 from tocsin.dispatcher.core.retries import DeadLettered, Decision, Done, RetryAt, RetryPolicy, decide
 from tocsin.dispatcher.stages.records import audit_out, dead_letter_out, done_key, parked_out, retry_out, trace_of
 from tocsin.dispatcher.stages.steps import Attempted, Out, Settled
@@ -18,6 +20,12 @@ from tocsin.shared.telemetry.logs import logger
 from tocsin.shared.times import format_duration
 
 log = logger(__name__)
+_stdlib = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1024)
+def _policy(tiers: tuple[int, ...], own: tuple[int, ...] | None) -> RetryPolicy:
+    return RetryPolicy.of(tiers, own)
 
 
 class Attempts(Protocol):
@@ -36,7 +44,7 @@ class Conclude:
         self._standings = standings
 
     async def __call__(self, done: Attempted) -> Settled:
-        policy = RetryPolicy.of(self._tiers, done.addressed.recipient.retry)
+        policy = _policy(self._tiers, done.addressed.recipient.retry)
         decision = decide(done.attempt.outcome, done.attempt.number, done.attempt.ended_ms, policy)
         trace = trace_of(done.delivery)
         line = attempted(done.delivery, done.attempt, decision, done.addressed.taken.origin)
@@ -77,7 +85,7 @@ def _end(done: Attempted, kind: AuditKind, reason: str | None, *records: Out) ->
 def _dead_letter(done: Attempted, decision: DeadLettered) -> Out:
     outcome = done.attempt.outcome
     letter = DeadLetter(
-        delivery=done.delivery,
+        delivery=as_model(done.delivery),
         reason=decision.reason,
         detail=getattr(outcome, "detail", "") or ("" if isinstance(outcome, Accepted) else outcome.reason),
         status=outcome.status,
@@ -90,7 +98,7 @@ def _dead_letter(done: Attempted, decision: DeadLettered) -> Out:
 def _log_attempt(done: Attempted, decision: Decision) -> None:
     """One wide event an attempt: successes only when asked for, the audit has them all."""
     outcome = done.attempt.outcome
-    if isinstance(outcome, Accepted) and not logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+    if isinstance(outcome, Accepted) and not _stdlib.isEnabledFor(logging.DEBUG):
         return
     level = log.debug if isinstance(outcome, Accepted) else log.warning
     level(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tocsin.dispatcher.core.quick_delivery import as_model
 from tocsin.dispatcher.stages.records import dead_letter_out, end_without_attempt
 from tocsin.dispatcher.stages.steps import Addressed, Settled
 from tocsin.shared.clock import Clock
@@ -27,5 +28,5 @@ class Expire:
         delivery, recipient, now = addressed.taken.delivery, addressed.recipient, self._clock.now_ms()
         if self._ages.age_ms(recipient.id, delivery.routed_at, now) <= recipient.expire_after:
             return addressed
-        letter = DeadLetter(delivery=delivery, reason="expired", time=now)
+        letter = DeadLetter(delivery=as_model(delivery), reason="expired", time=now)
         return end_without_attempt(addressed.taken, "expired", now, "too_old", dead_letter_out(letter))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tocsin.dispatcher.core.audit import AuditLine, ended
+from tocsin.dispatcher.core.quick_delivery import as_model
 from tocsin.dispatcher.core.retries import RetryAt
 from tocsin.dispatcher.stages.steps import Out, Settled, Taken
 from tocsin.shared.headers import Headers, cloud_event, traceparent
@@ -34,7 +35,8 @@ SOURCE = "/dispatcher"
 
 
 def trace_of(delivery: Delivery) -> str:
-    return traceparent(delivery.event.activation_id, delivery.event.id)
+    event = delivery.event
+    return traceparent(event.activation_id, event.id)
 
 
 def done_key(delivery: Delivery) -> str:
@@ -132,5 +134,5 @@ def end_without_attempt(taken: Taken, kind: AuditKind, now_ms: int, reason: str,
 
 def give_up(taken: Taken, now_ms: int, reason: str, detail: str = "") -> Settled:
     """A dead letter, before it was tried."""
-    letter = DeadLetter(delivery=taken.delivery, reason=reason, detail=detail, time=now_ms)
+    letter = DeadLetter(delivery=as_model(taken.delivery), reason=reason, detail=detail, time=now_ms)
     return end_without_attempt(taken, "dead-lettered", now_ms, reason, dead_letter_out(letter))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
+
+from prometheus_client import Counter, Histogram
 
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.core.audit import Attempt, outcome_word
@@ -14,6 +17,16 @@ from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
+
+
+@lru_cache(maxsize=64)
+def _count(channel: str, outcome: str) -> Counter:
+    return metrics.ATTEMPTS.labels(channel, outcome)
+
+
+@lru_cache(maxsize=64)
+def _clock(channel: str) -> Histogram:
+    return metrics.ATTEMPT_SECONDS.labels(channel)
 
 
 class Send:
@@ -36,8 +49,8 @@ class Send:
             outcome = Unknown("internal_error")
         self._at("answered")
         seconds = self._clock.monotonic() - started
-        metrics.ATTEMPTS.labels(channel.name, outcome_word(outcome)).inc()
-        metrics.ATTEMPT_SECONDS.labels(channel.name).observe(seconds)
+        _count(channel.name, outcome_word(outcome)).inc()
+        _clock(channel.name).observe(seconds)
         number = ready.delivery.attempts + 1
         return Attempted(
             ready.addressed,
