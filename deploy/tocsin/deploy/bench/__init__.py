@@ -9,7 +9,7 @@ import click
 _BENCHES = {
     "detector": ("tocsin.deploy.bench.detector:detector", "Readings a second, beside plain consume()."),
     "backtest": ("tocsin.deploy.bench.backtest:backtest", "Readings a second, beside Python's csv module."),
-    "dispatcher": ("tocsin.deploy.bench.dispatcher:dispatcher", "Webhooks a second, beside a bare aiohttp loop."),
+    "dispatcher": ("tocsin.deploy.bench.dispatcher:command", "Webhooks a second, beside a bare aiohttp loop."),
 }
 
 

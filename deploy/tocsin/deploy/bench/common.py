@@ -54,16 +54,22 @@ def show(figures: Iterable[Figure], title: str, as_json: bool) -> None:
         table.add_column(heading, justify="right")
     table.add_column("unit")
     for one in figures:
-        table.add_row(one.case, f"{one.rate:,.0f}", f"{one.reference:,.0f}", f"{one.ratio:.2f}", one.unit)
+        table.add_row(one.case, _number(one.rate), _number(one.reference), f"{one.ratio:.2f}", one.unit)
     Console().print(table)
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"
+
+
 @contextmanager
-def broker() -> Iterator[tuple[Stack, Path]]:
+def broker(*, with_smtp: bool = False) -> Iterator[tuple[Stack, Path]]:
     """A stack of its own in a folder that is gone afterwards; a given KAFKA_BOOTSTRAP_SERVERS wins."""
     with (
         tempfile.TemporaryDirectory(prefix="tocsin-bench-") as folder,
-        Stack(Path(folder), with_redis=False, with_smtp=False, say=lambda text: click.echo(text, err=True)) as stack,
+        Stack(
+            Path(folder), with_redis=False, with_smtp=with_smtp, say=lambda text: click.echo(text, err=True)
+        ) as stack,
     ):
         yield stack, Path(folder)
 

@@ -1,6 +1,8 @@
 """The cheapest receiver there can be, as a process of its own: answers 200, counts, and says when.
 
-`GET /` answers `{"count": …, "first": …, "last": …}`, times in epoch seconds; `DELETE /` begins anew.
+The path's first part says how: `/slow` answers after 50 ms, `/hang` never, `/timed` keeps when each webhook-id came.
+`GET /` answers `{"count": …, "first": …, "last": …}`, times in epoch seconds; `GET /arrivals` what `/timed` has kept;
+`DELETE /` begins anew.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import uvloop
 
 from tocsin.shared.clock import SystemClock
 
+SLOW_SECONDS = 0.05
+
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_ID = re.compile(rb"\r\nwebhook-id: *([^\r]+)", re.IGNORECASE)
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -22,6 +27,7 @@ class _Counts:
     count = 0
     first = 0.0
     last = 0.0
+    arrivals: dict[str, float] = {}  # noqa: RUF012  the process's own
 
 
 class _Connection(asyncio.Protocol):
@@ -38,21 +44,35 @@ class _Connection(asyncio.Protocol):
             if len(self._data) < total:
                 return
             self._data = self._data[total:]
-            self._transport.write(_answer(head))
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        method, _, rest = head.partition(b" ")
+        if method == b"GET":
+            found = _Counts.arrivals if rest.startswith(b"/arrivals") else _summary()
+            body = json.dumps(found).encode()
+            self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        elif method == b"DELETE":
+            _Counts.count, _Counts.arrivals = 0, {}
+            self._transport.write(_OK)
+        elif not rest.startswith(b"/hang"):
+            self._count(head, timed=rest.startswith(b"/timed"))
+            if rest.startswith(b"/slow"):
+                asyncio.get_running_loop().call_later(SLOW_SECONDS, self._transport.write, _OK)
+            else:
+                self._transport.write(_OK)
+
+    def _count(self, head: bytes, *, timed: bool) -> None:
+        _Counts.last = SystemClock().now_ms() / 1000
+        if not _Counts.count:
+            _Counts.first = _Counts.last
+        _Counts.count += 1
+        if timed and (found := _ID.search(head)):
+            _Counts.arrivals.setdefault(found.group(1).decode(), _Counts.last)
 
 
-def _answer(head: bytes) -> bytes:
-    if head.startswith(b"GET"):
-        body = json.dumps({"count": _Counts.count, "first": _Counts.first, "last": _Counts.last}).encode()
-        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-    if head.startswith(b"DELETE"):
-        _Counts.count = 0
-        return _OK
-    _Counts.last = SystemClock().now_ms() / 1000
-    if not _Counts.count:
-        _Counts.first = _Counts.last
-    _Counts.count += 1
-    return _OK
+def _summary() -> dict[str, float]:
+    return {"count": _Counts.count, "first": _Counts.first, "last": _Counts.last}
 
 
 async def _serve() -> None:
