@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from delivering import NOW, delivery_for, event_of, unsigned_recipient
 from tocsin.dispatcher.core.quick_delivery import QuickDelivery, as_model, decode_delivery
-from tocsin.dispatcher.core.variables import Values
+from tocsin.dispatcher.core.templates import render
+from tocsin.dispatcher.core.variables import DEFAULT_BODY, Values
 from tocsin.shared.errors import CodecError
 from tocsin.shared.ids import NAMESPACE, audit_id
 from tocsin.shared.schemas.delivery import Delivery, RenderedBody
@@ -43,7 +44,10 @@ def test_what_they_read_and_write_is_what_the_model_does() -> None:
         model.event.time,
         model.event.activated_at,
     )
-    assert Values.of(quick.event) == Values.of(model.event)
+    as_json = "application/json"
+    assert render(DEFAULT_BODY, as_json, Values.of(quick.event)) == render(
+        DEFAULT_BODY, as_json, Values.of(model.event)
+    )
     rendered = RenderedBody(content_type="text/html", text="x")
     again = quick.model_copy(update={"rendered": rendered, "attempts": 4})
     assert Delivery.decode(again.encode()) == model.model_copy(update={"rendered": rendered, "attempts": 4})

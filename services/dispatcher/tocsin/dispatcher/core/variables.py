@@ -114,6 +114,18 @@ def _sensor_names(event: NotificationEvent) -> JsonText:
     return JsonText(", ".join(json.dumps(sensor.name, ensure_ascii=False) for sensor in event.sensors))
 
 
+@lru_cache(maxsize=1024)
+def _number(text: str) -> int | Decimal | str:
+    """An exact number where it is one; the text goes out as it came otherwise."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return text
+    if not number.is_finite() or abs(number.adjusted()) > 30:
+        return text
+    return int(number) if number == number.to_integral_value() else number
+
+
 _OF_EVENT: Mapping[str, Callable[[NotificationEvent], object]] = MappingProxyType(
     {
         "notificationActivationId": lambda event: event.activation_id,
@@ -143,18 +155,6 @@ _OF_EVENT: Mapping[str, Callable[[NotificationEvent], object]] = MappingProxyTyp
 def _time(epoch_ms: int) -> str:
     """`yyyy-mm-ddThh:mm:ss.ffffffffZ`: eight digits, of which a millisecond clock fills three."""
     return f"{format_rfc3339(epoch_ms)[:-1]}00000Z"
-
-
-@lru_cache(maxsize=1024)
-def _number(text: str) -> int | Decimal | str:
-    """An exact number where it is one; the text goes out as it came otherwise."""
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        return text
-    if not number.is_finite() or abs(number.adjusted()) > 30:
-        return text
-    return int(number) if number == number.to_integral_value() else number
 
 
 def _sample(name: str, *, percent: bool, group: Ref | None, description: str) -> NotificationEvent:
