@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tocsin.evaluator.detector.output import Change
 from tocsin.evaluator.detector.publishing import encode_change
 from tocsin.evaluator.detector.rfc3339 import NOT_PLAIN, parse_times
+from tocsin.shared.headers import header
 from tocsin.shared.schemas.base import Source
 from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.times import parse_rfc3339
@@ -43,7 +44,7 @@ def test_the_bytes_are_those_of_the_schema() -> None:
     assert list(json.loads(value)) == list(SensorChange.model_fields)
     assert found.source == Source(topic="sensor-readings", partition=3, offset=42)
     assert key == "Büro-1".encode()
-    assert dict(headers)["ce_id"] == found.id.encode()
+    assert header(headers, "ce_id") == found.id.encode()
 
 
 def test_the_headers_are_a_cloud_event() -> None:
