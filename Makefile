@@ -42,6 +42,9 @@ faults: setup  ## Kill and restart everything in the middle of a run; nothing ma
 mail: setup  ## Send through a real mail server (postfix, as root); read by Go's mail library what it stored
 	@$(BIN)/pytest tests/integration/test_real_mail_server.py $(ARGS)
 
+soak: setup  ## Fail the evaluator for ten minutes and compare with the model; SECONDS=60 SEED=1
+	@SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_soak.py -s $(ARGS)
+
 lock: setup  ## Pin all packages anew; ARGS=--upgrade takes the newest
 	@printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(ARGS) -o requirements/build.txt - >/dev/null
 	@$(COMPILE) $(ARGS) -o requirements/runtime.txt pyproject.toml >/dev/null
@@ -53,4 +56,4 @@ clean:  ## Stop the stack and remove .venv, its data and all caches
 	@rm -rf .venv .tocsin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint bench faults mail lock clean
+.PHONY: help setup demo test lint bench faults mail soak lock clean

@@ -54,7 +54,7 @@ def put_records(settings: CommonSettings, *records: Record, delete: Iterable[str
         producer.produce(settings.topic(CONFIGURATION), key=key, value=value, headers=headers, partition=0)
     for gone in delete:
         producer.produce(settings.topic(CONFIGURATION), key=gone.encode(), value=None, headers=headers, partition=0)
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
     return change
 
 

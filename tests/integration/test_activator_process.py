@@ -7,7 +7,6 @@ import random
 import threading
 import time
 import urllib.request
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -18,14 +17,13 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException, Message, TopicPartition
 
+from publishing_model import fold_of_tallies, folded
 from support import eventually, put_records, read_all, settings_for, with_topics
 from tocsin.deploy.fleet import Fleet, Member
 from tocsin.deploy.processes import Supervisor
 from tocsin.deploy.stack import Stack
 from tocsin.evaluator.activator.settings import ActivatorSettings
-from tocsin.evaluator.core.activation import Place
-from tocsin.evaluator.core.activation_partition import Record, Taken, take
-from tocsin.evaluator.core.activation_row import Row, decode_row
+from tocsin.evaluator.core.activation_row import decode_row
 from tocsin.evaluator.core.notification import Rulebook
 from tocsin.shared import kafka
 from tocsin.shared.configuration.condition import parse_condition
@@ -191,37 +189,11 @@ class Site:
 
     def folded(self) -> dict[str, list[bytes]]:
         """What was published, by notification in order, each id where it first came."""
-        seen: dict[str, bytes] = {}
-        found: dict[str, list[bytes]] = defaultdict(list)
-        for message, event in self.events():
-            value = message.value()
-            assert value is not None
-            if event.id not in seen:
-                found[event.notification.id].append(value)
-            assert seen.setdefault(event.id, value) == value, "one id, two contents"
-        return dict(found)
+        return folded(read_all(self.settings, NOTIFICATION_EVENTS))
 
     def expected(self) -> dict[str, list[bytes]]:
         """The pure fold of the tally log."""
-        book = self.book()
-        rows: dict[int, dict[str, Row]] = defaultdict(dict)
-        found: dict[str, list[bytes]] = defaultdict(list)
-        for message in read_all(self.settings, NOTIFICATION_TALLIES):
-            partition, offset = message.partition(), message.offset()
-            assert partition is not None
-            assert offset is not None
-            key, value = message.key(), message.value()
-            assert not isinstance(key, str)
-            place = Place(partition, offset, message.timestamp()[1])
-            more = True
-            while more:
-                taken = take(Record(key, value, place), PARTITIONS, rows[partition], {}, book)
-                more = isinstance(taken, Taken) and taken.more
-                for write in taken.writes if isinstance(taken, Taken) else ():
-                    assert write.row is not None
-                    rows[partition][write.notification_id] = write.row
-                    found[write.notification_id] += [event.event.encode() for event in write.events if event.event]
-        return dict(found)
+        return fold_of_tallies(read_all(self.settings, NOTIFICATION_TALLIES), PARTITIONS, self.book())
 
 
 @pytest.fixture

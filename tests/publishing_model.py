@@ -1,0 +1,122 @@
+"""What detectors and activators must have published, from their input logs alone: slowly and obviously."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from confluent_kafka import Message
+
+from tocsin.evaluator.core.activation import Place
+from tocsin.evaluator.core.activation_partition import Record, Taken, take
+from tocsin.evaluator.core.activation_row import Row
+from tocsin.evaluator.core.notification import Rulebook
+from tocsin.shared.configuration.records import Sensor
+
+Change = tuple[str, float, int]
+"""State, value, time."""
+
+
+@dataclass
+class SlowSensor:
+    """A sensor with trigger, clear and `for` on one series, reading by reading."""
+
+    sensor: Sensor
+    on: bool = False
+    since: int | None = None  # the trigger holds since then
+    changes: list[Change] = field(default_factory=list)
+
+    def judge(self, value: float, time: int) -> None:
+        triggers = self.sensor.trigger.holds(value)
+        clears = not triggers and (self.sensor.clear is None or self.sensor.clear.holds(value))
+        if self.on:
+            if clears:
+                self.on, self.since = False, None
+                self.changes.append(("clear", value, time))
+        elif not triggers:
+            self.since = None
+        else:
+            self.since = time if self.since is None else self.since
+            if time >= self.since + self.sensor.for_:
+                self.on = True
+                self.changes.append(("triggered", value, time))
+
+
+class SlowDetector:
+    """All sensors on all systems: one instance of each metric."""
+
+    def __init__(self, sensors: Iterable[Sensor]) -> None:
+        self._by_metric: dict[str, list[Sensor]] = defaultdict(list)
+        for sensor in sensors:
+            self._by_metric[sensor.metric].append(sensor)
+        self.states: dict[tuple[str, str], SlowSensor] = {}  # by sensor and system
+        self._newest: dict[tuple[str, str], tuple[int, set[float]]] = {}
+        self.systems: set[str] = set()
+
+    def read(self, messages: Iterable[Message]) -> SlowDetector:
+        """In the order of the log."""
+        for message in messages:
+            found = json.loads(message.value() or b"{}")
+            self._take(found["system"], found["metric"], float(found["value"]), found["time"])
+        return self
+
+    def _take(self, system: str, metric: str, value: float, time: int) -> None:
+        self.systems.add(system)
+        newest, seen = self._newest.get((system, metric), (-1, set()))
+        if time < newest or (time == newest and value in seen):
+            return  # late, or a repeat
+        self._newest[system, metric] = (time, {value} if time > newest else seen | {value})
+        for sensor in self._by_metric[metric]:
+            state = self.states.setdefault((sensor.id, system), SlowSensor(sensor))
+            state.judge(value, time)
+
+    def changes(self) -> dict[tuple[str, str], list[Change]]:
+        return {key: state.changes for key, state in self.states.items() if state.changes}
+
+    def matched(self, sensor_ids: Iterable[str]) -> int:
+        """On how many systems all of these sensors are triggered."""
+        ids = list(sensor_ids)
+        return sum(
+            all((id_, system) in self.states and self.states[id_, system].on for id_ in ids) for system in self.systems
+        )
+
+
+def fold_of_tallies(messages: Iterable[Message], partitions: int, book: Rulebook) -> dict[str, list[bytes]]:
+    """The events that follow from the tally log read once, by notification, in order."""
+    rows: dict[int, dict[str, Row]] = defaultdict(dict)
+    sent: dict[str, int] = {}
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for message in messages:
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        key, value = message.key(), message.value()
+        assert not isinstance(key, str)
+        record = Record(key, value, Place(partition, offset, message.timestamp()[1]))
+        more = True
+        while more:
+            taken = take(record, partitions, rows[partition], sent, book)
+            more = isinstance(taken, Taken) and taken.more
+            for write in taken.writes if isinstance(taken, Taken) else ():
+                assert write.row is not None, "a notification was forgotten"
+                rows[partition][write.notification_id] = write.row
+                sent[write.notification_id] = write.row.number
+                found[write.notification_id] += [event.event.encode() for event in write.events if event.event]
+    return dict(found)
+
+
+def folded(messages: Iterable[Message]) -> dict[str, list[bytes]]:
+    """The events on their topic by notification, each id where it first came."""
+    seen: dict[str, bytes] = {}
+    found: dict[str, list[bytes]] = defaultdict(list)
+    for message in messages:
+        value = message.value() or b""
+        event: Mapping[str, object] = json.loads(value)
+        id_, notification = str(event["id"]), event["notification"]
+        assert isinstance(notification, Mapping)
+        if id_ not in seen:
+            found[str(notification["id"])].append(value)
+        assert seen.setdefault(id_, value) == value, "one id, two contents"
+    return dict(found)
