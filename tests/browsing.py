@@ -44,7 +44,8 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 PATHS = ("chromium", "chromium-browser", "google-chrome")
-ARTIFACTS = Path(os.environ.get("TOCSIN_ARTIFACTS") or Path(__file__).parents[1] / ".tocsin" / "screenshots")
+ARTIFACTS = os.environ.get("TOCSIN_SCREENSHOTS")
+"""A folder for pictures of every page, at three widths and in both colour schemes; none are taken without it."""
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
@@ -80,9 +81,9 @@ def signed_in(opened: Browser, console: RunningConsole, name: str = "admin", **g
 
 
 def shot(page: Any, name: str) -> None:
-    """Kept as an artifact, to be looked at."""
-    ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True)
+    """To be looked at."""
+    if ARTIFACTS:
+        page.screenshot(path=Path(ARTIFACTS) / f"{name}.png", full_page=True)
 
 
 class Scenery:

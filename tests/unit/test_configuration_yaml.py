@@ -155,7 +155,7 @@ NOTIFICATION = "notifications: [{{name: N, sensors: [S], threshold: 1, recipient
         (NOTIFICATION.format("reporting_within: 0s"), "reporting_within: must be longer than 0"),
         ("notifications: [{name: N, sensors: [], threshold: 1, recipients: [R]}]", "sensors: must not be empty"),
         ("notifications: [{name: N, threshold: 1, recipients: [R]}]", "sensors: is required"),
-        ("notifications: [{name: N, sensors: [S], threshold: 1, recipients: []}]", "recipients: must not be empty"),
+        ("notifications: [{name: N, sensors: [S], threshold: 1}]", "recipients: is required"),
         ("notifications: [{name: N, sensors: [S], threshold: 1}]", "recipients: is required"),
         (
             "notifications: [{name: N, sensors: [S, S], threshold: 1, recipients: [R]}]",

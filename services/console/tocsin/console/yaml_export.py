@@ -84,7 +84,7 @@ def _notification(notification: Notification, names: Mapping[str, str]) -> Docum
     default = tuple(Notification.model_fields["notify_on"].default)
     if notification.remind_every:  # without `notify` it means another set then
         default = ()
-    return _given(
+    found = _given(
         sensors=[
             names.get(use.sensor_id, use.sensor_id)
             if use.instance is None
@@ -93,10 +93,10 @@ def _notification(notification: Notification, names: Mapping[str, str]) -> Docum
         ],
         group=None if notification.group_id is None else names.get(notification.group_id, notification.group_id),
         threshold=threshold_text(notification.threshold),
-        recipients=[names.get(recipient, recipient) for recipient in notification.recipient_ids],
         **_timing(notification, names),
         notify=None if kinds == default else list(kinds),
     )
+    return found | {"recipients": [names.get(recipient, recipient) for recipient in notification.recipient_ids]}
 
 
 def _timing(notification: Notification, names: Mapping[str, str]) -> Document:

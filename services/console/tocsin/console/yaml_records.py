@@ -162,7 +162,8 @@ def _sensor_uses(fields: Fields) -> list[tuple[Named, str | None]]:
 
 def _recipients(fields: Fields) -> list[Named]:
     found: list[Named] = []
-    for path, item in fields.items("recipients", required=True, most=MAX_RECIPIENTS):
+    fields.node("recipients", required=True)  # an empty list says that nobody is told; leaving it out is a mistake
+    for path, item in fields.items("recipients", most=MAX_RECIPIENTS):
         name = fields.name_of(item, path)
         if name is None:
             continue

@@ -1,0 +1,301 @@
+"""The console in a real Chromium: what an administrator does, by mouse, by keyboard, and without scripts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from browsing import ARTIFACTS, AXE, Scenery, browser, shot, signed_in
+from consoling import RunningConsole, console_settings, with_accounts
+from delivering import RunningDispatcher, audits, delivery_for, event_of, put_deliveries
+from receiver import Receiver
+from support import eventually, read_all
+from tocsin.deploy.stack import Stack
+from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.topics import CONFIGURATION, CONFIGURATION_AUDIT
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+WIDTHS = (320, 768, 1280)
+SCHEMES = ("light", "dark")
+IN_THE_DARK = ("overview", "recipients", "recipient-new", "recipient", "delivery", "sensor", "audit", "silence-new")
+"""The scheme changes colours and nothing else: between them these have every colour there is."""
+
+
+@pytest.fixture(scope="module")
+def scenery(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Scenery:
+    settings = console_settings(stack, tmp_path_factory.mktemp("console"))
+    with_accounts(settings)
+    made = Scenery(settings)
+    made.put()
+    return made
+
+
+@pytest.fixture(scope="module")
+def running(scenery: Scenery) -> Iterator[RunningConsole]:
+    with RunningConsole(scenery.settings) as console:  # type: ignore[arg-type]
+        eventually(console.console.feed.caught_up.is_set)
+        eventually(lambda: len(console.console.systems.by_name) == 9)
+        yield console
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def admin(opened: Browser, running: RunningConsole) -> Iterator[BrowserContext]:
+    context = signed_in(opened, running, viewport={"width": 1280, "height": 860})
+    yield context
+    context.close()
+
+
+def complaints(page: Page) -> list[str]:
+    """What the browser itself finds wrong: scripts that fail, anything the policy blocks."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
+def paths(scenery: Scenery, running: RunningConsole) -> dict[str, str]:
+    """Every page, by name."""
+    viewer = running.client("viewer")
+    activation = viewer.get("/api/v1/activations").json()["items"][0]["id"]
+    delivery = viewer.get("/api/v1/deliveries?state=dead-lettered").json()["items"][0]["id"]
+    hook = scenery.recipients[0].id
+    lists = ("activations", "systems", "notifications", "sensors", "groups", "recipients", "schedules", "deliveries",
+             "dead-letters", "silences", "audit", "tokens", "users", "api")  # fmt: skip
+    return {
+        "overview": "/",
+        **{name: f"/{name}" for name in lists},
+        "activation": f"/activations/{activation}",
+        "system": "/system?name=FIN-001",
+        "notification": f"/notifications/{scenery.notifications[0].id}",
+        "notification-new": "/notifications/new",
+        "sensor": f"/sensors/{scenery.sensors[0].id}",
+        "group": f"/groups/{scenery.groups[0].id}",
+        "schedule-new": "/schedules/new",
+        "silence-new": "/silences/new",
+        "recipient": f"/recipients/{hook}",
+        "recipient-new": "/recipients/new",
+        "recipient-edit": f"/recipients/{hook}/edit",
+        "assign": f"/recipients/{hook}/assign",
+        "delivery": f"/deliveries/{delivery}",
+        "not-found": "/nowhere",
+    }
+
+
+def choose(page: Page, group: str, option: str) -> None:
+    page.get_by_role("group", name=group).get_by_text(option, exact=True).click()
+
+
+def fill_in(page: Page, url: str) -> None:
+    """Two headers, one of them sensitive, and a changed body."""
+    page.get_by_label("URL").fill(url)
+    for number, (name, value) in enumerate((("X-Env", "prod"), ("X-Key", "canary-header")), 1):
+        page.get_by_role("button", name="+ Add header").click()
+        page.get_by_label(f"Header name {number}").fill(name)
+        page.get_by_label(f"Header value {number}").fill(value)
+    page.get_by_label("Sensitive").nth(1).check()
+    page.get_by_label("Body").fill('{"eventId": "@{notificationActivationId}", "what": "@{notificationName}"}')
+
+
+def watch_a_delivery_arrive(page: Page, running: RunningConsole, scenery: Scenery, receiver: Receiver) -> None:
+    """What happens from here on appears by itself."""
+    expect(page.locator("#live")).to_have_class(re.compile("on"))
+    saved = running.client("viewer").get("/api/v1/recipients?name=ticket%20desk").json()["items"][0]
+    recipient = running.console.directory.get("recipient", saved["id"])
+    assert isinstance(recipient, Recipient)
+    with RunningDispatcher(scenery.settings):  # type: ignore[arg-type]
+        delivery = delivery_for(recipient, event=event_of(scenery.notifications[0].id))
+        put_deliveries(scenery.settings, [delivery])
+        expect(page.locator("#deliveries tbody")).to_contain_text("delivered", timeout=60_000)
+    assert (receiver.requests[-1].id, receiver.requests[-1].verified) == (delivery.id, True)
+    assert [one.outcome for one in audits(scenery.settings, "attempt") if one.delivery_id == delivery.id] == ["ok"]
+
+
+def test_a_webhook_is_added_tried_saved_assigned_and_told(
+    admin: BrowserContext, running: RunningConsole, scenery: Scenery
+) -> None:
+    page = admin.new_page()
+    found = complaints(page)
+    page.goto("/recipients")
+    page.get_by_role("link", name="Add Recipient").click()
+    choose(page, "Recipient Type", "System")
+    page.get_by_label("Name", exact=True).fill("Ticket desk")
+    choose(page, "Connection", "Webhook")
+    choose(page, "Request Method", "PUT")
+    choose(page, "Authentication", "Signed Secret")
+    page.get_by_role("button", name="Generate").click()
+    secret = page.get_by_role("textbox", name="Signed Secret").input_value()
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", secret)
+    with Receiver(secret) as receiver:
+        fill_in(page, receiver.url)
+        preview = page.locator("#preview")
+        for text in ("PUT http://127.0.0.1", "X-Env: prod", "X-Key: ••••••••", '"what": "'):
+            expect(preview).to_contain_text(text)
+        assert "canary-header" not in preview.inner_text()
+        page.get_by_role("button", name="Send test").click()
+        expect(page.locator("#test-result")).to_contain_text("The test arrived. Status 204")
+        assert [(one.method, one.verified) for one in receiver.requests] == [("PUT", True)]
+        assert receiver.requests[0].headers["x-key"] == "canary-header"
+        shot(page, "add-recipient-tested")
+        page.get_by_role("button", name="Add Recipient").click()
+        page.wait_for_url("**/assign?new=1")
+        page.get_by_label("Finance is slow").check()
+        shot(page, "assign-notifications")
+        page.get_by_role("button", name="Save").click()
+        page.wait_for_url("**/recipients")
+        row = page.get_by_role("row").filter(has_text="Ticket desk")
+        expect(row.get_by_role("cell").last).to_have_text("1")
+        row.get_by_role("link", name="Ticket desk", exact=True).click()
+        watch_a_delivery_arrive(page, running, scenery, receiver)
+    shot(page, "recipient-delivered")
+    page.get_by_role("link", name="Change", exact=True).click()
+    topics = b"".join(
+        message.value() or b""
+        for topic in (CONFIGURATION, CONFIGURATION_AUDIT)
+        for message in read_all(scenery.settings, topic)
+    )
+    everything = page.content() + running.client("admin").get("/api/v1/recipients").text + topics.decode()
+    assert (secret in everything, "canary-header" in everything) == (False, False)
+    assert found == []
+
+
+def test_what_is_wrong_is_said_as_one_leaves_a_field(admin: BrowserContext) -> None:
+    page = admin.new_page()
+    page.goto("/recipients/new")
+    cases = [
+        ("#name", "oN CaLL", "already taken"),
+        ("#url", "https://10.0.0.1/hook", "10.0.0.1"),
+        ("#body", '{"a": "@{notificationNam}"}', "did you mean 'notificationName'"),
+        ("#body", '{"a": }', "line 1, column 7"),
+    ]
+    for field, text, complaint in cases:
+        page.locator(field).fill(text)
+        page.locator(field).blur()
+        expect(page.locator(f"{field}-wrong")).to_contain_text(complaint)
+    page.get_by_role("button", name="+ Add header").click()
+    page.get_by_label("Header name 1").fill("Content-Length")
+    page.get_by_label("Header name 1").blur()
+    expect(page.locator("#headers .wrong").first).to_contain_text("set by the sender itself")
+    shot(page, "add-recipient-problems")
+
+
+def test_the_server_refuses_what_a_form_without_scripts_sends(opened: Browser, running: RunningConsole) -> None:
+    context = signed_in(opened, running, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/recipients/new")
+    page.get_by_label("Name", exact=True).fill("No scripts")
+    page.get_by_label("URL").fill("https://example.com/hook")
+    page.get_by_label("Basic Auth").check()
+    page.get_by_label("User name").fill("tocsin")
+    page.get_by_role("button", name="Add Recipient").click()
+    expect(page.locator("#password-wrong")).to_contain_text("must not be empty")
+    page.get_by_role("radio", name="Signed Secret").check()
+    page.get_by_role("button", name="Generate").click()
+    expect(page.get_by_role("textbox", name="Signed Secret")).to_have_value(re.compile("whsec_"))
+    page.get_by_role("button", name="+ Add header").click()
+    page.get_by_label("Header name 1").fill("X-Env")
+    page.get_by_label("Header value 1").fill("prod")
+    page.get_by_role("button", name="Check and preview").click()
+    expect(page.locator("#preview")).to_contain_text("X-Env: prod")
+    shot(page, "add-recipient-without-scripts")
+    page.get_by_role("button", name="Add Recipient").click()
+    page.wait_for_url("**/assign?new=1")
+    page.get_by_role("link", name="Skip", exact=True).click()
+    expect(page.get_by_role("link", name="No scripts", exact=True)).to_be_visible()
+    context.close()
+
+
+def test_a_recipient_is_added_by_keyboard_alone(admin: BrowserContext) -> None:
+    page = admin.new_page()
+    page.goto("/recipients/new")
+
+    def to(selector: str) -> None:
+        for _ in range(60):
+            if page.evaluate("selector => document.activeElement?.matches(selector)", selector):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"the Tab key never came to {selector}")
+
+    to("[name=type]")
+    page.keyboard.press("ArrowLeft")  # System → Distribution List
+    expect(page.locator("[name=type][value=distribution-list]")).to_be_checked()
+    to("#name")
+    page.keyboard.type("By keyboard")
+    to("#email")
+    page.keyboard.type("keys@example.com")
+    to("button.primary")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/assign?new=1")
+    to("[name=notification]")
+    page.keyboard.press("Space")
+    to("button.primary")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/recipients")
+    expect(page.get_by_role("link", name="By keyboard", exact=True)).to_be_visible()
+
+
+def test_a_notification_is_made_and_says_what_it_matches_now(admin: BrowserContext) -> None:
+    page = admin.new_page()
+    page.goto("/notifications/new")
+    page.get_by_label("Name", exact=True).fill("Made here")
+    page.get_by_label("Sensor 1", exact=True).select_option("CPU busy")
+    page.get_by_label("Group").select_option("Finance")
+    page.get_by_role("button", name="Create notification").click()
+    expect(page.locator("#threshold-wrong")).to_contain_text("is required")
+    page.get_by_label("Threshold", exact=True).fill("25")
+    page.get_by_label("%").check()
+    page.get_by_label("On call").check()
+    page.get_by_role("button", name="Create notification").click()
+    page.wait_for_url("**/notifications")
+    page.get_by_role("link", name="Made here").click()
+    expect(page.locator("#now")).to_contain_text("25% of systems currently reporting")
+    expect(page.locator("#now")).to_contain_text("8 of 8 systems")
+    expect(page.get_by_text("that is 2 of 8 right now")).to_be_visible()
+
+
+def test_a_viewer_sees_no_buttons_that_would_be_refused(opened: Browser, running: RunningConsole) -> None:
+    context = signed_in(opened, running, "viewer")
+    page = context.new_page()
+    page.goto("/recipients")
+    expect(page.get_by_role("link", name="Add Recipient")).to_have_count(0)
+    assert page.goto("/recipients/new").status == 403  # type: ignore[union-attr]
+    expect(page.get_by_role("alert")).to_contain_text("needs the role editor")
+    context.close()
+
+
+@pytest.mark.timeout(600)  # some seconds a page where the machine is busy
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_page_fits_every_width_and_has_no_serious_accessibility_finding(
+    opened: Browser, running: RunningConsole, scenery: Scenery, scheme: Any
+) -> None:
+    context = signed_in(opened, running, color_scheme=scheme)
+    page = context.new_page()
+    found = complaints(page)
+    problems: list[str] = []
+    everything = paths(scenery, running)
+    for name in everything if scheme == "light" or ARTIFACTS else IN_THE_DARK:
+        page.goto(everything[name])
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 860})
+            if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+                problems.append(f"{name} is wider than {width} px")
+            shot(page, f"{name}-{width}-{scheme}")
+        page.evaluate(AXE.read_text())
+        rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}
+        for violation in page.evaluate("rules => axe.run(document, rules)", rules)["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                where = [" ".join(node["target"]) for node in violation["nodes"][:3]]
+                problems.append(f"{name}: {violation['id']}: {violation['help']}: {where}")
+    assert not problems, "\n".join(problems)
+    assert [text for text in found if "404" not in text] == []
+    context.close()
