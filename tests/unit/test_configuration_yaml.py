@@ -156,7 +156,6 @@ NOTIFICATION = "notifications: [{{name: N, sensors: [S], threshold: 1, recipient
         ("notifications: [{name: N, sensors: [], threshold: 1, recipients: [R]}]", "sensors: must not be empty"),
         ("notifications: [{name: N, threshold: 1, recipients: [R]}]", "sensors: is required"),
         ("notifications: [{name: N, sensors: [S], threshold: 1}]", "recipients: is required"),
-        ("notifications: [{name: N, sensors: [S], threshold: 1}]", "recipients: is required"),
         (
             "notifications: [{name: N, sensors: [S, S], threshold: 1, recipients: [R]}]",
             "sensors[1]: 'S' is named twice",

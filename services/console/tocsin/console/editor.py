@@ -87,6 +87,9 @@ class Editor:
         ConflictError.
         """
         made: list[str] = []
+        findings = Findings()
+        self.draft(kind, document, findings)
+        findings.refuse()  # what is wrong by itself is said without asking the broker for the state
 
         def build(state: State) -> Sequence[Operation]:
             plan = self.plan(state, kind, document, record_id=record_id, expected=expected, create_as=create_as)
