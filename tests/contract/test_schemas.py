@@ -16,6 +16,7 @@ from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery, RenderedBody
 from tocsin.shared.schemas.event import EventUrls, NotificationEvent, Threshold
 from tocsin.shared.schemas.export import MODELS, render
+from tocsin.shared.schemas.recipient_state import RecipientState, Stop
 from tocsin.shared.schemas.tally import Tally, Tick
 from tocsin.shared.topics import topic_table
 
@@ -64,6 +65,10 @@ EXAMPLES: list[tuple[str, Wire]] = [
     ("delivery", DELIVERY),
     ("delivery", DELIVERY.model_copy(update={"rendered": None})),
     ("dead-letter", DeadLetter(delivery=DELIVERY, reason="attempts_exhausted", status=503, time=NOW)),
+    ("recipient-state", RecipientState()),
+    ("recipient-state", RecipientState(name="R", failures_in_a_row=6, failing_since=NOW, last_reason="timeout",
+                                       opened_at=NOW, probe_at=NOW + 30_000, probe_every=30_000, told=True,
+                                       stops=(Stop(start=NOW, end=NOW + 1), Stop(start=NOW + 2)))),
     ("audit", AuditRecord(id="x", kind="attempt", delivery_id="d", event_id="e", activation_id="a",
                           notification=Ref(id="n", name="N"), recipient=Ref(id="r", name="R"), time=NOW,
                           channel="webhook", attempt=1, outcome="failed", reason="timeout", latency_ms=15_000.0,

@@ -84,8 +84,8 @@ def test_as_many_wait_in_memory_as_it_takes_within_a_second() -> None:
 def test_one_that_answers_nothing_is_noticed_but_not_at_the_first_look() -> None:
     flow = Flow(most=32)
     flow.started(10.0)
-    flow.look(10.2)
-    flow.look(10.4)
+    for at in (10.2, 10.31, 10.4):
+        flow.look(at)
     assert flow.capacity(10.4) == 1000
     flow.look(10.5)
     assert flow.capacity(10.5) == 8  # four at once, each of half a second or more

@@ -197,7 +197,9 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
             writers=("dispatcher",),
             readers=("dispatcher", "console"),
             cleanup="compact",
+            schema="delivery",
             group="deliveries",
+            extra=_CHANGELOG,
         ),
         Topic(
             RECIPIENT_STATE,
@@ -206,7 +208,9 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
             writers=("dispatcher",),
             readers=("dispatcher", "console"),
             cleanup="compact",
+            schema="recipient-state",
             group="deliveries",
+            extra=_CHANGELOG,
         ),
         Topic(
             DELIVERY_DEAD_LETTER,

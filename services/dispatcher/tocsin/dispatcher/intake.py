@@ -87,6 +87,8 @@ class Intake:
             partition_assignment_strategy="range",  # the same partition of every topic to the same process
             queued_max_messages_kbytes=16_384,
             queued_min_messages=5_000,
+            # Of each partition: what compresses well grows many times when it is unpacked.
+            fetch_message_max_bytes=1 << 20,
             fetch_wait_max_ms=100,
             fetch_queue_backoff_ms=10,
         )

@@ -26,7 +26,7 @@ from tocsin.dispatcher.stages.conclude import Conclude
 from tocsin.dispatcher.stages.expire import Expire
 from tocsin.dispatcher.stages.render import Render
 from tocsin.dispatcher.stages.send import Send
-from tocsin.dispatcher.stages.steps import Settled
+from tocsin.dispatcher.stages.steps import Settled, terminals_of
 from tocsin.dispatcher.standings import Standings
 from tocsin.dispatcher.suppression import NoSuppression, RedisSuppression, Suppression
 from tocsin.shared import kafka
@@ -90,6 +90,7 @@ def build_dispatcher(
     def on_durable(settled: Sequence[Settled]) -> None:
         if done := [one.done_key for one in settled if one.done_key]:
             sender.remember(done)
+            sender.publish(terminals_of(settled))
         sender.resume()
 
     settler = Settler(settings, partitions, fence, on_durable, at)

@@ -123,7 +123,15 @@ class ParkedReader:
             self._thread.join(10)
 
     def _run(self) -> None:
-        shared = {"enable_partition_eof": True, "fetch_wait_max_ms": 50, "queued_max_messages_kbytes": 4_096}
+        shared = {
+            "enable_partition_eof": True,
+            "fetch_wait_max_ms": 50,
+            # Of each partition: a million that wait are read through at every start, and what compresses well
+            # grows many times when it is unpacked.
+            "queued_max_messages_kbytes": 1_024,
+            "queued_min_messages": 500,
+            "fetch_message_max_bytes": 256 << 10,
+        }
         group = f"{self._settings.dispatcher_group}-parked"  # never joined nor committed
         self._tail: Consumer = kafka.consumer(self._settings.kafka, group, **shared)
         self._fetcher: Consumer = kafka.consumer(self._settings.kafka, group, **shared)
@@ -197,7 +205,8 @@ class ParkedReader:
                 _take_row(place, message)
             elif one := _seen(message):
                 seen.setdefault(number, []).append(one)
-                self._keep(number, message)
+                if place.restored:
+                    self._keep(number, message)
             self._reached(place, topic, (message.offset() or 0) + 1, seen)
         for number, found in seen.items():
             self._listener.parked_seen(self._places[number].partition, found)

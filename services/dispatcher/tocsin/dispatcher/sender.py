@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from tocsin.dispatcher.channels.base import Channel
-from tocsin.dispatcher.core.desk import Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
-from tocsin.dispatcher.core.flow import Ended
-from tocsin.dispatcher.core.outcomes import Outcome, Unavailable
-from tocsin.dispatcher.core.standing import SLOW_DOWN, verdict_of
+from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
+from tocsin.dispatcher.core.flow import ended_of
 from tocsin.dispatcher.core.waiting import Entry
 from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.parked_reader import Seen
@@ -29,7 +27,7 @@ from tocsin.dispatcher.stages.records import (
 )
 from tocsin.dispatcher.stages.steps import Settled, Taken
 from tocsin.dispatcher.standings import Standings
-from tocsin.dispatcher.suppression import Suppression
+from tocsin.dispatcher.suppression import TIMEOUT, Suppression
 from tocsin.shared.clock import Clock
 from tocsin.shared.configuration.follower import ConfigurationSource
 from tocsin.shared.configuration.snapshot import Configuration
@@ -42,7 +40,8 @@ log = logger(__name__)
 
 T = TypeVar("T")
 CLOSING_TIMEOUT = 5.0
-TICK = 0.1
+MOST_UNSEEN = 4
+"""Batches of parked records read ahead of the loop, of 500 each."""
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -86,6 +85,8 @@ class Sender:
         self._draining = self._cutting_off = False
         self._configured: Configuration | None = None
         self._parked: dict[int, Partition] = {}  # of `delivery-parked`, those that are known
+        self._seeing = threading.Semaphore(MOST_UNSEEN)
+        self._starts: dict[str, tuple[int, float]] = {}  # of recipients with a rate, to be told to other processes
         self._wake: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
 
@@ -105,9 +106,15 @@ class Sender:
         """These are durably done."""
         self._loop.call_soon_threadsafe(lambda: self._spawn(self._parts.suppression.remember(keys)))
 
+    def publish(self, records: Sequence[bytes]) -> None:
+        """For the live feed."""
+        if self._parts.suppression.shared:
+            self._loop.call_soon_threadsafe(lambda: self._spawn(self._parts.suppression.publish(records)))
+
     def parked_seen(self, partition: Partition, seen: Sequence[Seen]) -> None:
-        """These are in `delivery-parked` now."""
-        self._loop.call_soon_threadsafe(self._see, partition, seen)
+        """These are in `delivery-parked` now. Waits while much of it has not been looked at yet."""
+        self._seeing.acquire(timeout=CLOSING_TIMEOUT)
+        self._loop.call_soon_threadsafe(self._see_and_go_on, partition, seen)
 
     def parked_restored(self, partition: Partition, rows: dict[str, RecipientState]) -> None:
         """All that waited in this partition has been seen."""
@@ -198,7 +205,19 @@ class Sender:
 
     def _seat(self, recipient: str, number: int) -> Seat[Taken]:
         found = self._desk.seat(recipient, number)
-        return found or self._desk.add(recipient, number, self._parts.standings.terms(recipient))
+        if found is None:
+            found = self._desk.add(recipient, number, self._parts.standings.terms(recipient))
+            if found.flow.interval and self._parts.suppression.shared:
+                found.flow.not_before(self._parts.clock.monotonic() + TIMEOUT)
+                self._spawn(self._keep_distance(found))
+        return found
+
+    async def _keep_distance(self, seat: Seat[Taken]) -> None:
+        """From what another process has sent to this recipient before."""
+        last_ms = await self._parts.suppression.last_start(seat.id)
+        if last_ms is not None:
+            ago = max(0.0, (self._parts.clock.now_ms() - last_ms) / 1000)
+            seat.flow.not_before(self._parts.clock.monotonic() + seat.flow.interval - ago)
 
     def _park(self, leaves: Sequence[Leaves[Taken]]) -> None:
         for one in leaves:
@@ -211,6 +230,10 @@ class Sender:
             out = parked_out(taken, taken.number, taken.lane)
             self._parts.settle(Settled(taken.partition, taken.offset, (out,)))
             metrics.PARKED.labels(one.because).inc()
+
+    def _see_and_go_on(self, partition: Partition, seen: Sequence[Seen]) -> None:
+        self._seeing.release()
+        self._see(partition, seen)
 
     def _see(self, partition: Partition, seen: Sequence[Seen]) -> None:
         if not partition.active:
@@ -267,9 +290,14 @@ class Sender:
         turn: Turn[Taken] | None = first
         while turn is not None:
             taken = turn.entry.item
+            if turn.seat.flow.interval and self._parts.suppression.shared:
+                self._starts[turn.seat.id] = (self._parts.clock.now_ms(), turn.seat.flow.interval)
             settled: Settled | None = None
             if self._parts.partitions.start(taken.partition):
-                settled = await self._deliver(taken)
+                try:
+                    settled = await self._deliver(taken)
+                finally:
+                    self._parts.partitions.end(taken.partition)
             self._finish(turn, settled)
             turn = None if self._stopped() else self._desk.take(self._parts.clock.monotonic())
         self._pump()
@@ -284,14 +312,13 @@ class Sender:
             out = unparked_out(parked_key(taken.delivery), taken.offset, taken.lane, taken.number)
             settled = replace(settled, records=(*settled.records, out))
         self._parts.settle(settled)
-        self._parts.partitions.end(taken.partition)
         return settled
 
     def _finish(self, turn: Turn[Taken], settled: Settled | None) -> None:
         attempt = settled.attempt if settled is not None else None
         again = settled is not None and settled.parked_again
         seat = turn.seat
-        left = self._desk.done(turn, self._parts.clock.monotonic(), _ended(attempt), again=again)
+        left = self._desk.done(turn, self._parts.clock.monotonic(), ended_of(attempt), again=again)
         if seat.id in self._parts.standings.changed:
             self._parts.standings.changed.discard(seat.id)
             left += self._desk.set_terms(seat, self._parts.standings.terms(seat.id))
@@ -313,20 +340,22 @@ class Sender:
     def _tick(self) -> None:
         if self._cutting_off:
             return
-        self._loop.call_later(TICK, self._tick)
+        self._loop.call_later(LOOK_EVERY, self._tick)
         try:
             if self._parts.configuration.current is not self._configured:
                 self._reconcile(list(self._parked))
             self._park(self._desk.tick(self._parts.clock.monotonic()))
-            self._fetch([seat for seat in self._desk.busy() if self._parts_ready(seat.partition)])
+            self._fetch([seat for seat in self._desk.busy() if self._is_ready(seat.partition)])
+            if self._starts:
+                self._spawn(self._parts.suppression.started(self._starts))
+                self._starts = {}
             metrics.RECIPIENTS_HELD.set(self._desk.held())
         except Exception:
             log.exception("looking after the recipients failed")
         self._pump()
 
-    def _parts_ready(self, number: int) -> bool:
-        partition = self._parked.get(number)
-        return partition is not None and partition.ready
+    def _is_ready(self, number: int) -> bool:
+        return number in self._parked and self._parked[number].ready
 
     def _reconcile(self, numbers: Sequence[int]) -> None:
         """What the configuration says now of recipients in these partitions."""
@@ -368,12 +397,3 @@ class Sender:
         for channel in self._parts.channels.values():
             await channel.close()
         await self._parts.suppression.close()
-
-
-def _ended(attempt: Outcome | None) -> Ended:
-    if attempt is None:
-        return Ended("nothing")
-    if isinstance(attempt, Unavailable):
-        asked = None if attempt.retry_after_ms is None else attempt.retry_after_ms / 1000
-        return Ended(verdict_of(attempt), attempt.status in SLOW_DOWN, asked)
-    return Ended(verdict_of(attempt))

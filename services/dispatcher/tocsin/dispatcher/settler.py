@@ -39,7 +39,7 @@ OVERRUN = CALL_TIMEOUT + 5.0
 
 PAUSE_AFTER_FAILURE = 0.25
 
-MOST_AT_ONCE = 1_000
+MOST_AT_ONCE, MOST_BYTES = 1_000, 16 << 20
 """Settlements in one transaction, however many have come: it has to be over within its ten seconds."""
 
 
@@ -126,8 +126,8 @@ class Settler:
     def _collect(self) -> tuple[list[Settled], _Flush | _Stop | None]:
         """Whatever comes within the batch's time from its first, or until it is full or has to be written."""
         batch: list[Settled] = []
-        until = 0.0
-        while len(batch) < MOST_AT_ONCE:
+        until, size = 0.0, 0
+        while len(batch) < MOST_AT_ONCE and size < MOST_BYTES:
             try:
                 item = self._next(len(batch), until)
             except queue.Empty:
@@ -137,6 +137,7 @@ class Settler:
             if not batch:
                 until = time.monotonic() + self._settings.settle_every / 1000
             batch.append(item)
+            size += sum(len(out.value or b"") for out in item.records)
         return batch, None
 
     def _next(self, so_far: int, until: float) -> Settled | _Flush | _Stop:

@@ -17,6 +17,7 @@ from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
 from tocsin.shared.schemas.event import NotificationEvent
 from tocsin.shared.schemas.reading import Reading, Report
+from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.schemas.tally import Tally, Tick
 from tocsin.shared.topics import topic_table
 
@@ -32,6 +33,7 @@ MODELS: Mapping[str, Any] = MappingProxyType(
         "delivery": Delivery,
         "dead-letter": DeadLetter,
         "audit": AuditRecord,
+        "recipient-state": RecipientState,
     }
 )
 """By the stem that the table of topics names."""

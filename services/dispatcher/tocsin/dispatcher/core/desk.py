@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from tocsin.dispatcher.core.flow import Ended, Flow
+from tocsin.dispatcher.core.flow import STUCK_AFTER, Ended, Flow
 from tocsin.dispatcher.core.parked import BEFORE_ALL, Parked
 from tocsin.dispatcher.core.standing import Hold
 from tocsin.dispatcher.core.waiting import Entry, Waiting
@@ -26,6 +26,10 @@ from tocsin.dispatcher.core.waiting import Entry, Waiting
 Item = TypeVar("Item")
 
 ParkedBecause = Literal["paused", "disabled", "circuit_open", "behind", "full"]
+
+LOOK_EVERY = 0.1
+LAG_TIMES, LAG_FADES = 20.0, 0.9
+"""A process that is late itself finds everybody slow: so many times its own lateness must pass as well."""
 
 QUICK_SECONDS = 1.0
 SLOW_TIMES = 4
@@ -110,6 +114,8 @@ class Desk(Generic[Item]):
         self._count = 0
         self._out: dict[int, Turn[Item]] = {}  # quick ones, in the order of their starts
         self._slow = 0
+        self._looked = 0.0
+        self._lag = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -250,6 +256,9 @@ class Desk(Generic[Item]):
 
     def tick(self, at: float) -> list[Leaves[Item]]:
         """Every tenth of a second: who hangs, and what therefore has to leave."""
+        self._lag = max(self._lag * LAG_FADES, at - self._looked - LOOK_EVERY if self._looked else 0.0)
+        self._looked = at
+        patience = max(STUCK_AFTER, LAG_TIMES * self._lag)
         for key, turn in list(self._out.items()):
             if at - turn.at < QUICK_SECONDS:
                 break
@@ -257,7 +266,7 @@ class Desk(Generic[Item]):
             self._slow += 1
         left: list[Leaves[Item]] = []
         for seat in list(self._busy.values()):
-            seat.flow.look(at)
+            seat.flow.look(at, patience)
             if not (len(seat.waiting) or seat.flow.in_flight or seat.fetching or len(seat.parked)):
                 del self._busy[seat.key]
             if len(seat.waiting) and seat.terms.hold is None:

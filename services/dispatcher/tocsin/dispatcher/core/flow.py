@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tocsin.dispatcher.core.standing import Verdict
+from tocsin.dispatcher.core.outcomes import Outcome, Unavailable
+from tocsin.dispatcher.core.standing import SLOW_DOWN, Verdict, verdict_of
 
 FIRST_IN_FLIGHT = 4
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -20,8 +21,8 @@ LONGEST_ASKED = 600.0
 
 DRAIN_SECONDS = 1.0
 MOST_WAITING = 1_000
-STUCK_AFTER, STUCK_TIMES = 0.25, 4.0
-STUCK_LOOKS = 2
+STUCK_AFTER, STUCK_TIMES = 0.3, 4.0
+STUCK_LOOKS = 3
 """Seen so often in a row: a loop that was held up itself sees everything late once."""
 
 _SMOOTHING = 0.15
@@ -34,6 +35,16 @@ class Ended:
     verdict: Verdict
     slow_down: bool = False
     asked: float | None = None  # seconds
+
+
+def ended_of(outcome: Outcome | None) -> Ended:
+    """None: it ended without an attempt."""
+    if outcome is None:
+        return Ended("nothing")
+    if isinstance(outcome, Unavailable):
+        asked = None if outcome.retry_after_ms is None else outcome.retry_after_ms / 1000
+        return Ended(verdict_of(outcome), outcome.status in SLOW_DOWN, asked)
+    return Ended(verdict_of(outcome))
 
 
 class Flow:
@@ -89,10 +100,10 @@ class Flow:
             self._failing = False
             self._pause = FIRST_PAUSE
 
-    def look(self, at: float) -> None:
-        """Called every now and then: notices that nothing ends any more."""
+    def look(self, at: float, patience: float = STUCK_AFTER) -> None:
+        """Called every now and then: notices that nothing ends any more, for longer than this at least."""
         quiet = at - self._progress if self.in_flight else 0.0
-        self._looks = self._looks + 1 if quiet > max(STUCK_AFTER, STUCK_TIMES * (self._latency or 0.0)) else 0
+        self._looks = self._looks + 1 if quiet > max(patience, STUCK_TIMES * (self._latency or 0.0)) else 0
 
     def capacity(self, at: float) -> int:
         """How many may wait in memory: as many as will have started within a second."""
@@ -106,6 +117,10 @@ class Flow:
         if self.interval:
             most = min(most, int(left / self.interval))
         return max(1, most)
+
+    def not_before(self, at: float) -> None:
+        """Nothing starts earlier: another process has sent to it lately, or is being asked whether it has."""
+        self._next = max(self._next, at)
 
     def forgive(self) -> None:
         """A new beginning: it was enabled again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tocsin.dispatcher.channels.base import Channel
@@ -11,6 +12,7 @@ from tocsin.dispatcher.partitions import Partition
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.headers import Headers
 from tocsin.shared.schemas.delivery import Delivery
+from tocsin.shared.topics import DELIVERY_AUDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +82,13 @@ class Settled:
     done_key: str | None = None  # to be remembered once the terminal is durable
     attempt: Outcome | None = None  # how the attempt ended, if there was one
     parked_again: bool = False  # it waits in `delivery-parked`, at the head of its lane
+
+
+def terminals_of(settled: Iterable[Settled]) -> list[bytes]:
+    """The terminal audit records of these, as they were written."""
+    found = []
+    for one in settled:
+        if one.terminal:
+            audits = [out.value for out in one.records if out.topic == DELIVERY_AUDIT and out.value is not None]
+            found += audits[-1:]
+    return found

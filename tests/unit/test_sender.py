@@ -1,0 +1,150 @@
+"""The sending loop with everything around it faked: what is parked, fetched, sent and cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from delivering import delivery_for, unsigned_recipient
+from support import eventually
+from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.core.desk import DeskPolicy, Fetch
+from tocsin.dispatcher.core.outcomes import Accepted
+from tocsin.dispatcher.core.standing import CircuitPolicy
+from tocsin.dispatcher.fence import Fence
+from tocsin.dispatcher.parked_reader import Seen
+from tocsin.dispatcher.partitions import Partition, Partitions
+from tocsin.dispatcher.pipeline import Pipeline
+from tocsin.dispatcher.sender import Sender, SenderParts
+from tocsin.dispatcher.stages.records import parked_key
+from tocsin.dispatcher.stages.steps import Settled, Taken
+from tocsin.dispatcher.standings import Standings
+from tocsin.dispatcher.suppression import NoSuppression
+from tocsin.shared.clock import SystemClock
+from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.topics import DELIVERY_PARKED
+
+HOOK = unsigned_recipient("https://example.com")
+
+
+@dataclass
+class Source:
+    current: Configuration
+
+
+@dataclass
+class Fetcher:
+    wanted: list[Fetch] = field(default_factory=list)
+
+    def want(self, fetches: Sequence[Fetch]) -> None:
+        self.wanted += fetches
+
+
+@dataclass
+class Loop:
+    """A sender and its surroundings."""
+
+    work: Callable[[Taken], Awaitable[Settled]]
+    recipient: Recipient = HOOK
+    settled: list[Settled] = field(default_factory=list)
+    fetcher: Fetcher = field(default_factory=Fetcher)
+    partitions: Partitions = field(default_factory=Partitions)
+
+    def __post_init__(self) -> None:
+        self.source = Source(Configuration(recipients={HOOK.id: self.recipient}))
+        self.partitions.assign(("deliveries", 0), None, "")
+        self.parked = self.partitions.assign_parked(("delivery-parked", 0), None)
+        found = self.partitions.get(("deliveries", 0))
+        assert found is not None
+        self.partition: Partition = found
+        clock = SystemClock()
+        parts = SenderParts(
+            pipeline=Pipeline(self.work),
+            channels={},
+            suppression=NoSuppression(),
+            standings=Standings(self.source, CircuitPolicy(), "1"),
+            configuration=self.source,
+            partitions=self.partitions,
+            fetcher=self.fetcher,
+            fence=Fence(clock),
+            clock=clock,
+            settle=self.settled.append,
+        )
+        self.sender = Sender(parts, DeskPolicy())
+
+    def take(self, offset: int) -> Taken:
+        delivery = delivery_for(HOOK)
+        self.partitions.take(self.partition, offset, 10)
+        return Taken(delivery, self.partition, offset, Origin(None, "1"), value=delivery.encode())
+
+
+@contextmanager
+def running(loop: Loop) -> Iterator[Loop]:
+    loop.sender.start()
+    loop.sender.parked_restored(loop.parked, {})
+    eventually(lambda: loop.parked.ready)
+    try:
+        yield loop
+    finally:
+        loop.sender.close()
+
+
+async def deliver(taken: Taken) -> Settled:
+    return Settled(taken.partition, taken.offset, attempt=Accepted(200))
+
+
+def test_what_a_paused_recipient_gets_is_parked_and_comes_back_in_order_when_it_goes_on() -> None:
+    with running(Loop(deliver, HOOK.model_copy(update={"paused": True}))) as loop:
+        batch = [loop.take(offset) for offset in range(3)]
+        loop.sender.submit(batch)
+        eventually(lambda: [one.offset for one in loop.settled if one.offset is not None] == [0, 1, 2])
+        outs = [out for one in loop.settled for out in one.records if out.topic == DELIVERY_PARKED]
+        assert [out.value for out in outs] == [one.value for one in batch]
+        assert {out.partition for out in outs} == {0}
+        keys = [parked_key(one.delivery) for one in batch]
+        seen = [Seen(HOOK.id, key, at, None, 0, False, None, False) for at, key in enumerate(keys)]
+        loop.sender.parked_seen(loop.parked, seen)
+        time.sleep(0.3)  # some looks around
+        assert loop.fetcher.wanted == []
+        loop.source.current = Configuration(change=1, recipients={HOOK.id: HOOK})
+        eventually(lambda: [one.offset for one in loop.fetcher.wanted] == [0, 1, 2])
+        loop.settled.clear()
+        for fetch, taken in zip(loop.fetcher.wanted, batch, strict=True):
+            loop.partitions.take(loop.parked, fetch.offset, 10)
+            parked = replace(taken, partition=loop.parked, offset=fetch.offset, parked=True)
+            loop.sender.parked_fetched([(fetch, parked)])
+        eventually(lambda: sum(one.offset is not None for one in loop.settled) == 3)
+    ended = [one for one in loop.settled if one.offset is not None]
+    assert [one.partition for one in ended] == [loop.parked] * 3
+    # Each with the tombstone of its place.
+    assert [(out.key.decode(), out.value) for one in ended for out in one.records] == [(key, None) for key in keys]
+
+
+def test_what_is_cut_off_anywhere_is_in_flight_no_longer() -> None:
+    async def forever(taken: Taken) -> Settled:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with running(Loop(forever)) as loop:
+        loop.sender.submit([loop.take(offset) for offset in range(3)])
+        eventually(lambda: loop.partition.in_flight == 3)
+        assert not loop.partitions.wait_until_idle([("deliveries", 0)], 0.01)
+        loop.sender.cut_off(5)
+        assert loop.partitions.wait_until_idle([("deliveries", 0)], 1)
+    assert loop.settled == []
+
+
+def test_what_comes_late_of_a_partition_that_has_left_goes_nowhere() -> None:
+    with running(Loop(deliver)) as loop:
+        late = loop.take(0)
+        loop.partitions.remove([("deliveries", 0), ("delivery-parked", 0)])
+        loop.sender.forget([0])
+        loop.sender.submit([late])
+        loop.sender.parked_seen(loop.parked, [Seen(HOOK.id, "k", 0, None, 0, False, None, False)])
+        time.sleep(0.2)  # nothing is to happen
+    assert loop.settled == []
+    assert loop.fetcher.wanted == []
