@@ -37,7 +37,9 @@ bench: setup  ## Measure the detector, the dispatcher and the back-test beside t
 	@$(BIN)/tocsin bench backtest $(ARGS)
 
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost
-	@$(BIN)/pytest tests/acceptance $(ARGS)
+	@TOCSIN_FAULTS=full $(BIN)/pytest tests/acceptance tests/integration/test_dispatcher_faults.py \
+		tests/integration/test_dispatcher_storms.py tests/integration/test_receivers_that_misbehave.py \
+		tests/integration/test_redis_hints.py tests/integration/test_recipients_apart.py $(ARGS)
 
 mail: setup  ## Send through a real mail server (postfix, as root); read by Go's mail library what it stored
 	@$(BIN)/pytest tests/integration/test_real_mail_server.py $(ARGS)

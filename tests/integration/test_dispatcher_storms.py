@@ -1,0 +1,104 @@
+"""The group and the topics misbehave: one terminal each, nothing lost, and it goes on without a hand."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from delivering import (
+    SECRET,
+    RunningDispatcher,
+    ScriptedServer,
+    delivery_for,
+    dispatcher_settings,
+    put_deliveries,
+    says,
+    terminals,
+    unsigned_recipient,
+    wait_for_terminals,
+    webhook_recipient,
+)
+from receiver import Receiver
+from support import eventually, put_records
+from tocsin.deploy.stack import Stack
+from tocsin.dispatcher.ledger_reader import read_ledger
+from tocsin.dispatcher.settings import DispatcherSettings
+from tocsin.shared import kafka
+from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def set_topic(settings: DispatcherSettings, topic: str, **config: Any) -> None:
+    entries = [
+        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
+        for name, value in config.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, settings.topic(topic), incremental_configs=entries)
+    for future in kafka.admin(settings.kafka).incremental_alter_configs([resource]).values():
+        future.result()
+
+
+def test_dispatchers_come_and_go_and_each_delivery_ends_once(stack: Stack, tmp_path: Path) -> None:
+    """1 → 4 → 1, each while the others are busy: a storm of rebalances."""
+    settings = dispatcher_settings(stack, tmp_path, partitions_deliveries=4)
+    with Receiver(SECRET, delay=0.01) as receiver:
+        recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(8)]
+        paused = webhook_recipient(settings, receiver.url, "Paused").model_copy(update={"paused": True})
+        put_records(settings, *recipients, paused)
+        ids = put_deliveries(settings, [delivery_for(one) for _ in range(20) for one in (*recipients, paused)])
+        with RunningDispatcher(settings):
+            with ExitStack() as others:
+                for instance in ("2", "3", "4"):
+                    ids += put_deliveries(settings, [delivery_for(one) for _ in range(10) for one in recipients])
+                    others.enter_context(RunningDispatcher(settings.model_copy(update={"instance": instance})))
+                    time.sleep(0.5)  # long enough for some to be sent in between
+                ids += put_deliveries(settings, [delivery_for(one) for _ in range(10) for one in recipients])
+            put_records(settings, paused.model_copy(update={"paused": False}))
+            wait_for_terminals(settings, len(ids), within=90)
+    assert terminals(settings) == {(id_, 0): 1 for id_ in ids}
+    assert receiver.repeats() == {}
+    assert read_ledger(settings).clean
+
+
+def test_without_enough_replicas_it_waits_and_then_goes_on(stack: Stack, tmp_path: Path) -> None:
+    settings = dispatcher_settings(stack, tmp_path)
+    with Receiver(SECRET) as receiver, RunningDispatcher(settings):
+        hook = webhook_recipient(settings, receiver.url)
+        put_records(settings, hook)
+        put_deliveries(settings, [delivery_for(hook)])
+        wait_for_terminals(settings, 1)
+        set_topic(settings, DELIVERY_AUDIT, min_insync_replicas=2)
+        producer = kafka.producer(settings.kafka)
+        late = [delivery_for(hook) for _ in range(20)]
+        for delivery in late:
+            producer.produce(settings.topic(DELIVERIES), key=hook.id.encode(), value=delivery.encode())
+        producer.flush(10)
+        eventually(lambda: len(receiver.requests) == 21)
+        time.sleep(2)  # some transactions fail meanwhile
+        set_topic(settings, DELIVERY_AUDIT, min_insync_replicas=1)
+        wait_for_terminals(settings, 21, within=60)
+    assert set(terminals(settings).values()) == {1}
+    assert receiver.repeats() == {}
+
+
+def test_a_dead_letter_that_its_topic_is_too_small_for_is_not_lost(stack: Stack, tmp_path: Path) -> None:
+    settings = dispatcher_settings(stack, tmp_path)
+    with ScriptedServer(says("410 Gone")) as server, RunningDispatcher(settings):
+        hook = unsigned_recipient(server.url)
+        put_records(settings, hook)
+        set_topic(settings, DELIVERY_DEAD_LETTER, max_message_bytes=200)
+        put_deliveries(settings, [delivery_for(hook)])
+        eventually(lambda: server.requests)
+        time.sleep(2)
+        report = read_ledger(settings)
+        assert (report.open, report.clean) == (1, True)
+        set_topic(settings, DELIVERY_DEAD_LETTER, max_message_bytes=1_000_000)
+        wait_for_terminals(settings, 1, within=60)
+    assert len(server.requests) == 1
+    assert read_ledger(settings).ended == {"dead-lettered": 1}
