@@ -10,10 +10,12 @@ from typing import Any
 from confluent_kafka import Message
 
 from tocsin.evaluator.core.plan import Plan, make_plan
+from tocsin.evaluator.detector import batch as kafka_batch
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row, recover
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.output import Change, Output
-from tocsin.evaluator.detector.parsing import Batch, Parser
+from tocsin.evaluator.detector.parsing import Parser
 from tocsin.evaluator.detector.rows import Key, check_row, encode_key, encode_row
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Group, Notification, Record, Sensor, SensorUse, ThresholdSpec
@@ -111,7 +113,7 @@ class Cluster:
     rows: dict[int, dict[Key, bytes]] = field(default_factory=dict)
     offsets: dict[int, int] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    rejected: list[tuple[Message, Any]] = field(default_factory=list)
+    rejected: list[tuple[kafka_batch.Record, Any]] = field(default_factory=list)
     parser: Parser | None = None
     engine: Engine | None = None
 

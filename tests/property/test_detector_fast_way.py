@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detecting import ARRIVED, CLOCK_AHEAD
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Known
 from tocsin.evaluator.detector.names import Names
-from tocsin.evaluator.detector.parsing import Batch, Parsed, Parser
-from tocsin.evaluator.detector.reader import ColumnReader
+from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.readings import check_message
 
@@ -28,7 +28,6 @@ def names(known: list[str]) -> Names:
     found = Names()
     for name in known:
         found.add(name)
-    found.refresh(now=True)
     return found
 
 
@@ -234,14 +233,59 @@ def batches(draw: Any) -> list[tuple[bytes | None, bytes | None]]:
     return found
 
 
-@given(batches(), st.booleans(), st.sampled_from([1, 2, 32]))
-@settings(max_examples=400, deadline=None)
-@example([(b"5", b'{"system":5,"metric":"cpu","value":1,"time":1764064800000,"x":1}')], False, 1)
-@example([(b"5", b'{"system":5,"metric":"cpu","value":1,"time":"1764064800000"}')], True, 1)
-@example([(b"PC-1", GOOD.replace(b'"metric"', b'"system":"PC-2","metric"'))], False, 1)
-@example([(b"PC-1", GOOD[:-1] + b',"x":"y"}'), (b"5", b'{"system":5,"metric":5,"value":1,"time":1}')], False, 32)
-def test_both_ways_agree_on_every_batch(
-    batch: list[tuple[bytes | None, bytes | None]], text_times: bool, worth: int
-) -> None:
-    parser = Parser(PARTITIONS, CLOCK_AHEAD, ColumnReader(text_times, worth))
-    agree(batch, parser)
+@given(batches())
+@settings(max_examples=800, deadline=None)
+@example([(b"5", b'{"system":5,"metric":"cpu","value":1,"time":1764064800000,"x":1}')])
+@example([(b"5", b'{"system":5,"metric":"cpu","value":1,"time":"1764064800000"}')])
+@example([(b"PC-1", GOOD.replace(b'"metric"', b'"system":"PC-2","metric"'))])
+@example([(b"PC-1", GOOD[:-1] + b',"x":"y"}'), (b"5", b'{"system":5,"metric":5,"value":1,"time":1}')])
+def test_both_ways_agree_on_every_batch(batch: list[tuple[bytes | None, bytes | None]]) -> None:
+    agree(batch)
+
+
+DATE = r"(19[67]|20[0-4]|999)\d-[01]\d-[0-3]\d"
+CLOCK = r"[0-2]\d:[0-6]\d:[0-6]\d(\.\d{1,10})?([zZ]|[+-][0-2]\d:[0-6]\d)?"
+
+
+@given(st.lists(st.from_regex(f"{DATE}[Tt ]{CLOCK}", fullmatch=True)))
+@settings(deadline=None)
+@example(["2028-02-29T00:00:00+14:00", "2027-02-29T00:00:00Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"])
+def test_times_agree(texts: list[str]) -> None:
+    agree(
+        [
+            (b"PC-1", json.dumps({"system": "PC-1", "metric": "cpu", "value": 1, "time": text}).encode())
+            for text in texts
+        ]
+    )
+
+
+DECIMAL = r"-?(0|[1-9]\d{0,20})(\.\d{1,22})?([eE][+-]?\d{1,3})?"
+numbers = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(1 << 70), 1 << 70).map(str),
+    st.from_regex(DECIMAL, fullmatch=True),
+    st.decimals(-1000, 1000, places=3).map(str),
+)
+
+
+@given(st.lists(numbers))
+@settings(deadline=None)
+@example(
+    ["9007199254740993", "9007199254740992", "0.30000000000000004", "1e22", "1e23", "123456789012345678e-5", "-0.0"]
+)
+def test_numbers_agree_to_the_last_bit(texts: list[str]) -> None:
+    agree([(b"PC-1", GOOD.replace(b"1.5", text.encode())) for text in texts])
+
+
+def test_a_number_in_its_usual_form_goes_the_fast_way_and_so_does_one_of_many_digits() -> None:
+    batch = [
+        (b"PC-1", GOOD.replace(b"1.5", text))
+        for text in (b"93.25", b"-1", b"1e-7", b"0.12345678901234567890", b"1e300")
+    ]
+    assert agree(batch).slow == []
+
+
+def test_a_name_longer_than_a_word_is_told_from_its_neighbours() -> None:
+    metrics = [f"disk.of.the.large.machine.{number}.busy" for number in range(200)]
+    batch = [(b"PC-1", GOOD.replace(b"cpu", name.encode())) for name in metrics * 2]
+    assert agree(batch).slow == []

@@ -24,6 +24,7 @@ def main(topic: str, messages: int) -> float:
         fetch_max_bytes=32 << 20,
         queued_min_messages=2 * AT_ONCE,
         queued_max_messages_kbytes=64 << 10,
+        fetch_queue_backoff_ms=2,
     )
     consumer.subscribe([topic])
     count, counted_from, began = 0, 0, 0.0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from tocsin.dispatcher.reading import ASK_TIMEOUT, PartitionKey, ends_of, read_until
 from tocsin.evaluator.backtest.recording import Block, Recording, Tagged
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Ints, Known
-from tocsin.evaluator.detector.parsing import Batch, Parsed, Parser, arrival
+from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
 from tocsin.shared.errors import BrokerError
@@ -59,8 +60,6 @@ def read_topic(
         messages = read_until(settings, starts, {place: ends[place] for place in starts})
         while batch := list(islice(messages, BATCH)):
             block, arrived, refused = _block(parser.parse(Batch.of(batch, 0), known), known)
-            for names in (known.systems, known.metrics, known.instances):
-                names.refresh()
             found.blocks.append(block)
             found.arrived.append(arrived)
             found.refused += refused
@@ -100,10 +99,5 @@ def _block(parsed: Parsed, known: Known) -> tuple[Block, Ints, int]:
     )
     message = np.concatenate([columns.message, np.array([one.message for one in slow], np.int64)])
     order = np.argsort(message, kind="stable")
-    arrivals = _arrivals(parsed.messages)
-    return Block.joined([plain, other]).reordered(order), arrivals[message[order]], len(parsed.rejected)
-
-
-def _arrivals(messages: list[Message]) -> Ints:
-    times: Iterator[int] = map(arrival, messages)
-    return np.fromiter(times, np.int64, len(messages))
+    arrived = parsed.batch.texts.arrived[message[order]]
+    return Block.joined([plain, other]).reordered(order), arrived, len(parsed.rejected)

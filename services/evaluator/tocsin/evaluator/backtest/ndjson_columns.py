@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from tocsin.evaluator.backtest.recording import Block
 from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.evaluator.detector.reader import ColumnReader
+from tocsin.evaluator.detector.scanning import Texts
 
 
 @dataclass
@@ -20,8 +19,6 @@ class NdjsonColumns:
 
     def read(self, lines: list[bytes]) -> tuple[Block, Ints, Ints]:
         """The readings of plain lines, the line of each, and the lines that have to be read one by one."""
-        columns = self._reader.read(lines, self.known)
-        left = np.ones(len(lines), np.bool_)
-        left[columns.message] = False
+        columns, left, _ = self._reader.read(Texts.of_lines(lines), 0, self.known)
         block = Block(columns.system, columns.metric, columns.instance, columns.value, columns.time)
-        return block, columns.message, np.flatnonzero(left)
+        return block, columns.message, left

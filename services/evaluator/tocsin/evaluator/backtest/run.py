@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from heapq import merge
 
 import numpy as np
@@ -22,10 +21,11 @@ from tocsin.evaluator.backtest.reporting import Rows
 from tocsin.evaluator.backtest.summary import Span
 from tocsin.evaluator.core.notification import Rulebook
 from tocsin.evaluator.core.plan import make_plan
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Columns, Ints, Known
 from tocsin.evaluator.detector.engine import Counts, Engine, Partition
 from tocsin.evaluator.detector.output import Change
-from tocsin.evaluator.detector.parsing import Batch, Parsed, SlowReading
+from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.readings import GoodReading
 
@@ -34,26 +34,6 @@ _MANY_NEW, _SMALLER = 20, 8
 
 CHUNK = 1 << 17
 """Readings taken at once: enough for columns to pay, little enough to stay in the cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A reading has no place in Kafka: its number stands for one."""
-
-    number: int
-
-    def offset(self) -> int:
-        return self.number
-
-
-@dataclass(frozen=True, slots=True)
-class _Messages:
-    """The rows of a chunk as the engine wants to see messages. Made only when asked for."""
-
-    first: int
-
-    def __getitem__(self, at: int) -> _Message:
-        return _Message(self.first + at)
 
 
 class Run:
@@ -212,9 +192,7 @@ def _parsed(rows: Block, first: int, known: Known) -> Parsed:
         plain[list(rows.tags)] = False
         columns = columns.where(plain)
     return Parsed(
-        batch=Batch([], [], [], 0),
-        messages=_Messages(first),  # type: ignore[arg-type]  # all that the engine asks for
-        partition=np.zeros(count, np.int64),
+        batch=Batch.of_rows(first, count),
         columns=columns,
         slow=slow,
         rejected=[],

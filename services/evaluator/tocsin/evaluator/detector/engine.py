@@ -88,9 +88,8 @@ class Engine(Knowledge):
                 output.offsets[partition] = owned.next_offset
         if judge:
             self._publish_moves(judged.moves, rows, parsed, output)
-            output.rejected = [(parsed.messages[at], rejected[at]) for at in sorted(rejected)]
+            output.rejected = [(parsed.batch.record(at), rejected[at]) for at in sorted(rejected)]
             self._count(judged, rows, parsed)
-        self.refresh_names()
         return output
 
     def _notice_silences(self, parsed: Parsed) -> None:
@@ -103,12 +102,12 @@ class Engine(Knowledge):
 
     def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> _Rows:
         columns = self._with_slow(parsed)
-        partition = parsed.partition[columns.message]
+        partition = parsed.batch.partition[columns.message]
         misplaced = self.systems.partition[columns.system] != partition
         if misplaced.any():
             for message in np.unique(columns.message[misplaced]).tolist():
                 right = int(self.systems.partition[columns.system[columns.message == message][0]])
-                detail = f"partition {int(parsed.partition[message])} instead of {right}"
+                detail = f"partition {int(parsed.batch.partition[message])} instead of {right}"
                 detail += ": the producer's partitioner is not murmur2"
                 rejected[message] = [Rejection(None, "key", Reason.MISPLACED, detail)]
             columns, partition = columns.where(~misplaced), partition[~misplaced]
@@ -134,7 +133,7 @@ class Engine(Knowledge):
 
     def _system(self, one: SlowReading, parsed: Parsed) -> int:
         # The parser has checked that its partition is the right one.
-        return self.systems.add(one.reading.system, int(parsed.partition[one.message]))
+        return self.systems.add(one.reading.system, int(parsed.batch.partition[one.message]))
 
     def _add_series(self, columns: Columns, series: Ints) -> Ints:
         new = np.flatnonzero(series < 0)
@@ -214,15 +213,14 @@ class Engine(Knowledge):
             assert plan is not None
             sensor = plan.sensors[move.moved.place]
             message = int(rows.columns.message[move.row])
-            offset = parsed.messages[message].offset()
-            assert offset is not None
+            offset = int(parsed.batch.offset[message])
             output.changes.append(
                 change_by_reading(
                     sensor,
                     self.describe(move.series),
                     move.moved,
                     (int(rows.columns.time[move.row]), float(rows.columns.value[move.row])),
-                    (int(parsed.partition[message]), offset, int(rows.columns.within[move.row])),
+                    (int(parsed.batch.partition[message]), offset, int(rows.columns.within[move.row])),
                 )
             )
             self._set_triggered(sensor.id, move.series, move.moved.after.phase)
@@ -263,7 +261,6 @@ class Engine(Knowledge):
 
     def finish_restoring(self) -> None:
         """All rows are taken in."""
-        self.refresh_names(now=True)
         self.population.grow(self.systems.size)
 
     def restore_states(self, series: int, rows: Iterable[SensorRow], output: Output) -> None:

@@ -13,13 +13,15 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Known
-from tocsin.evaluator.detector.parsing import Batch, Parsed, Parser
+from tocsin.evaluator.detector.intake import Intake, StrayMessageError, open_intake
+from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
 from tocsin.shared.clock import Clock
@@ -36,6 +38,10 @@ AT_ONCE = 16_384
 
 QUEUED_BATCHES = 3
 """Between two threads: enough to keep both busy, and the memory they may take is bounded."""
+
+FETCH_BACKOFF_MS = 2
+"""How long the client waits before it fetches on when its queue was full. Its default of a second is a second of
+standing still whenever the queue has been full: it is emptied in less."""
 
 log = logger(__name__)
 
@@ -85,6 +91,7 @@ class Inbox:
         self.generation = 0  # the one that counts; set by both threads
         self._generation = 0  # of what is being fetched
         self._metadata: Any = None
+        self._intake: Intake
         self._stopping = threading.Event()
         self._closed = threading.Event()
         self.failure: BaseException | None = None
@@ -126,6 +133,7 @@ class Inbox:
     # --- the consuming thread ---
 
     def _consume(self) -> None:
+        client_id = f"tocsin-detector-{self._settings.instance}"
         consumer = kafka.consumer(
             self._settings.kafka,
             self._settings.group,
@@ -136,29 +144,37 @@ class Inbox:
             fetch_wait_max_ms=self._settings.detector_linger,
             queued_min_messages=2 * self._settings.detector_batch,
             queued_max_messages_kbytes=64 << 10,
-            client_id=f"tocsin-detector-{self._settings.instance}",
+            fetch_queue_backoff_ms=FETCH_BACKOFF_MS,
+            client_id=client_id,
         )
+        self._intake = open_intake(consumer, self._topic, client_id)
         consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         linger = self._settings.detector_linger / 1000
         try:
             while not self._stopping.is_set():
                 if self._should_rewind():
                     self._begin(consumer)
-                self._take(consumer, linger)
+                self._take(linger)
         finally:
+            self._intake.close()
             consumer.close()
             self._closed.set()
 
-    def _take(self, consumer: Consumer, linger: float) -> None:
+    def _take(self, linger: float) -> None:
         try:
-            messages = consumer.consume(min(AT_ONCE, self._settings.detector_batch), linger)
+            batch = self._intake.take(min(AT_ONCE, self._settings.detector_batch), linger)
+        except StrayMessageError as error:
+            log.warning("a message went astray; beginning anew", error=str(error))
+            self._rewind_at = self._clock.monotonic()
+            return
         except KafkaException as error:
             log.warning("consuming failed; trying again", error=str(error))
             self._stopping.wait(RETRY_AFTER)
             return
-        if messages:
+        if len(batch) or batch.ends:
             # The generation may have moved on while they were fetched: then nobody takes them.
-            self._put(self._batches, Batch.of(messages, self._generation, self._clock.monotonic()))
+            now = self._clock.monotonic()
+            self._put(self._batches, replace(batch, generation=self._generation, taken_at=now))
 
     def _put(self, to: queue.Queue[Any], item: object) -> None:
         while True:
@@ -225,6 +241,7 @@ class Inbox:
         if assignment.start is None:
             self._later("state not restored")
             return
+        self._intake.route(assignment.start)
         consumer.assign([TopicPartition(self._topic, at, offset) for at, offset in assignment.start.items()])
 
     def _later(self, why: str) -> None:

@@ -35,11 +35,6 @@ class Knowledge:
         while len(self._plans) < len(self.metrics):
             self._plans.append(self.plan.metrics.get(self.metrics.names[len(self._plans)]))
 
-    def refresh_names(self, now: bool = False) -> None:
-        """Let the parsing thread know of new names."""
-        for names in (self.systems.names, self.metrics, self.instances):
-            names.refresh(now)
-
     def metric(self, name: str) -> int:
         number = self.metrics.add(name)
         self.adopt()

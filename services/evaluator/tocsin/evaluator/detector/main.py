@@ -6,6 +6,7 @@ import gc
 import sys
 
 from tocsin.evaluator.detector.settings import DetectorSettings
+from tocsin.evaluator.detector.warm import warm
 from tocsin.evaluator.detector.worker import Worker
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
@@ -57,6 +58,7 @@ def serve(settings: DetectorSettings, lifecycle: Lifecycle) -> None:
     server = HealthServer(health, settings.http_host, settings.http_port)
     lifecycle.add("health", server.close)
     log.info("health endpoint listening", host=settings.http_host, port=server.port)
+    warm()
     started = _with_a_broker(settings, lifecycle)
     if started is None:
         return

@@ -1,47 +1,13 @@
-"""Names as numbers: systems, metrics, instances, in order of first appearance.
-
-A Polars enumeration of the names lets the parser turn text into numbers while it reads. It is immutable: the parsing
-thread may use an older one while names are added. A name missing in it takes the slow way.
-"""
+"""Names as numbers: systems, metrics, instances, in order of first appearance; and by their bytes, for the scanner."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
-_NEVER_PLAIN = frozenset('{}["\\')
-"""Whoever counts these characters to prove that a line is plain must not meet them inside a name."""
-
-_REBUILT_AT = 20
-"""The enumeration is made anew when a twentieth of the names is missing in it: what is missing costs more than that."""
-
-
-def is_plain(name: str) -> bool:
-    """Whether the name may stand in a line that is read the fast way."""
-    return _NEVER_PLAIN.isdisjoint(name) and name.isprintable()
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """An immutable view of some names."""
-
-    enum: pl.Enum
-    names: pl.Series  # by number, as they stand in the enumeration
-    colons: NDArray[np.int64]  # how many colons each name has
-
-    @property
-    def size(self) -> int:
-        return len(self.colons)
-
-    @classmethod
-    def of(cls, names: list[str], colons: list[int]) -> Vocabulary:
-        series = pl.Series(names, dtype=pl.String)
-        return cls(pl.Enum(series), series, np.array(colons, np.int64))
+from tocsin.evaluator.detector.compiling import address_of
+from tocsin.evaluator.detector.scan_names import PADDING, T_FIELDS, place_names
 
 
 class Names:
@@ -50,10 +16,7 @@ class Names:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
-        self._plain: list[str] = []
-        self._colons: list[int] = []
         self._lock = threading.Lock()
-        self.vocabulary = Vocabulary.of([], [])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,30 +28,58 @@ class Names:
             with self._lock:
                 number = self.numbers.get(name)
                 if number is None:
-                    number = self._add(name)
+                    number = len(self.names)
+                    self.names.append(name)
+                    self.numbers[name] = number  # last: whoever finds it here finds it everywhere
         return number
 
-    def _add(self, name: str) -> int:
-        number = len(self.names)
-        # Not in any JSON text unescaped, so nothing is ever read as this.
-        self._plain.append(name if is_plain(name) else f"\x00{number}")
-        self._colons.append(name.count(":"))
-        self.names.append(name)
-        self.numbers[name] = number  # last: whoever finds it here finds it everywhere
-        return number
 
-    def refresh(self, now: bool = False) -> None:
-        """Let the vocabulary catch up when that is worth it."""
-        with self._lock:
-            missing = len(self.names) - self.vocabulary.size
-            if missing and (now or missing * _REBUILT_AT > self.vocabulary.size):
-                self.vocabulary = Vocabulary.of(self._plain, self._colons)
+class NameTable:
+    """Some names by their UTF-8 bytes. Of one thread: it catches up with what others have added."""
 
-    def learn(self, names: Iterable[str]) -> bool:
-        """Add what is plain, at once for everybody; whether any of it was new to the vocabulary."""
-        before = self.vocabulary.size
-        for name in names:
-            if is_plain(name):
-                self.add(name)
-        self.refresh(now=True)
-        return self.vocabulary.size > before
+    def __init__(self) -> None:
+        self._size = 0
+        self._slots = np.full(64, -1, np.int64)
+        self._hashes = np.zeros(32, np.uint64)
+        self._starts = np.zeros(33, np.int64)
+        self._letters = np.zeros(1024, np.uint8)
+        self.fields = self._addresses()
+
+    def _addresses(self) -> np.ndarray:
+        """As in scan_names."""
+        mask = len(self._slots) - 1
+        slots, starts, letters = (address_of(array) for array in (self._slots, self._starts, self._letters))
+        fields = np.array([slots, mask, address_of(self._hashes), starts, letters], np.int64)
+        assert len(fields) == T_FIELDS
+        return fields
+
+    def follow(self, names: Names) -> None:
+        """Take in what has been added."""
+        if self._size < len(names):
+            self._add(names.names[self._size :])
+
+    def _add(self, names: list[str]) -> None:
+        encoded = [name.encode() for name in names]
+        first, last = self._size, self._size + len(encoded)
+        start = int(self._starts[first])
+        ends = start + np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        end = int(ends[-1])
+        if end + PADDING > len(self._letters):
+            self._letters = _grown(self._letters, end + PADDING)
+        if last > len(self._hashes):
+            self._hashes = _grown(self._hashes, last)
+            self._starts = _grown(self._starts, len(self._hashes) + 1)
+        self._letters[start:end] = np.frombuffer(b"".join(encoded), np.uint8)
+        self._starts[first + 1 : last + 1] = ends
+        if last * 2 > len(self._slots):  # half of them stay free
+            self._slots = np.full(1 << (last * 4 - 1).bit_length(), -1, np.int64)
+            first = 0
+        self.fields = self._addresses()
+        place_names(address_of(self.fields), first, last)
+        self._size = last
+
+
+def _grown(array: np.ndarray, size: int) -> np.ndarray:
+    grown = np.zeros(max(size, 2 * len(array)), array.dtype)
+    grown[: len(array)] = array
+    return grown

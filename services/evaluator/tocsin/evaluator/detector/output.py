@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
-from confluent_kafka import Message
 
 from tocsin.evaluator.core.sensor import Visible
+from tocsin.evaluator.detector.batch import Record
 from tocsin.evaluator.detector.rows import Key
 from tocsin.shared.readings import Rejection
 from tocsin.shared.schemas.change import ChangeReason
@@ -39,7 +39,7 @@ class Output:
 
     changes: list[Change] = field(default_factory=list)
     rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
-    rejected: list[tuple[Message, list[Rejection]]] = field(default_factory=list)
+    rejected: list[tuple[Record, list[Rejection]]] = field(default_factory=list)
     offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
 
     def row(self, partition: int, key: Key, row: msgspec.Struct | None) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from tocsin.evaluator.core.plan import Plan, make_plan
+from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.checkpoint import partition_row, recover
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.inbox import Assignment
 from tocsin.evaluator.detector.output import Output
-from tocsin.evaluator.detector.parsing import Batch, Parser
+from tocsin.evaluator.detector.parsing import Parser
 from tocsin.evaluator.detector.rows import PARTITION_KEY, Key, PartitionRow, decode_row
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.evaluator.detector.state_reader import StateReader
@@ -80,4 +81,4 @@ class Restorer:
         parser = Parser(self._partitions, self._settings.detector_clock_ahead)
         for messages in self._reader.read(self._topic, starts, ends):
             if messages:
-                engine.take(parser.parse(Batch.of(messages, -1), engine.known), judge=False)
+                engine.take(parser.parse(Batch.of(messages), engine.known), judge=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from tocsin.evaluator.detector.batch import Record
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.publishing import encode_change
 from tocsin.evaluator.detector.rows import encode_key, encode_row
@@ -104,21 +105,20 @@ class Transactions:
             for row_key, row in rows.items():
                 value_or_none = None if row is None else encode_row(row)
                 _send(producer, self._state, encode_key(row_key), value_or_none, partition=partition)
-        for message, rejections in output.rejected:
-            untouched, why = _rejected(message, rejections)
-            _send(producer, self._rejected, message.key(), untouched, headers=why)
+        for record, rejections in output.rejected:
+            untouched, why = _rejected(record, self._readings, rejections)
+            _send(producer, self._rejected, record.key, untouched, headers=why)
         producer.poll(0)
 
 
-def _rejected(message: Message, rejections: list[Rejection]) -> tuple[bytes | None, Headers]:
+def _rejected(record: Record, topic: str, rejections: list[Rejection]) -> tuple[bytes | None, Headers]:
     """The message as it came, and why. What no longer fits with its headers is cut, and says so."""
-    value: bytes | None = message.value()
-    own = rejection_headers(rejections, f"{message.topic()}/{message.partition()}@{message.offset()}")
-    theirs = cast(Headers, message.headers() or [])  # the client's annotation is wider than what it gives
-    size = len(value or b"") + len(message.key() or b"") + sum(len(name) + len(text or b"") for name, text in theirs)
+    own = rejection_headers(rejections, f"{topic}/{record.partition}@{record.offset}")
+    size = len(record.value or b"") + len(record.key or b"")
+    size += sum(len(name) + len(text or b"") for name, text in record.headers)
     if size > MAX_RECORD_BYTES - _ROOM_FOR_HEADERS:
-        return (value or b"")[:_CUT_TO], [*own, ("cut-from", str(size).encode())]
-    return value, [*theirs, *own]
+        return (record.value or b"")[:_CUT_TO], [*own, ("cut-from", str(size).encode())]
+    return record.value, [*record.headers, *own]
 
 
 def _send(producer: Producer, topic: str, key: Any, value: Any, **more: Any) -> None:

@@ -148,8 +148,8 @@ class Worker:
             return
         self._replan()
         self._pending.merge(self._engine.take(parsed))
-        self._pending_readings += len(parsed.messages)
-        self._read_since += len(parsed.messages)
+        self._pending_readings += len(parsed.batch)
+        self._read_since += len(parsed.batch)
         if self._taken_at is None:
             self._taken_at = parsed.batch.taken_at
 
