@@ -212,7 +212,7 @@ def send(
             delivery = delivery_for(recipient)
             return await channel.send(Parcel(delivery, recipient, channel.render(delivery, recipient)))
 
-        outcomes = [await one(unsigned_recipient(url, timeout=2000)) for url in urls]
+        outcomes = [await one(unsigned_recipient(url, timeout=20_000)) for url in urls]
         await channel.close()
         return outcomes
 
@@ -323,7 +323,7 @@ def test_slow_names_are_bounded_and_hold_up_nobody_else(make: Make, tmp_path: Pa
     def look_up(host: str, family: socket.AddressFamily) -> list[ResolveResult]:
         asked.append(host)
         if host.startswith("slow"):
-            over.wait(20)
+            over.wait(30)
             raise socket.gaierror(socket.EAI_AGAIN, "late")
         return _local_names("127.0.0.1", family)
 
@@ -334,7 +334,7 @@ def test_slow_names_are_bounded_and_hold_up_nobody_else(make: Make, tmp_path: Pa
         channel = WebhookChannel(policy, Vault(settings), SystemClock(), make(policy, BoundedResolver(look_up)))
 
         async def one(url: str) -> Outcome:
-            recipient = unsigned_recipient(url, timeout=3000)
+            recipient = unsigned_recipient(url, timeout=6000)
             delivery = delivery_for(recipient)
             return await channel.send(Parcel(delivery, recipient, channel.render(delivery, recipient)))
 
@@ -351,7 +351,7 @@ def test_slow_names_are_bounded_and_hold_up_nobody_else(make: Make, tmp_path: Pa
     with ScriptedServer(says("200 OK")) as server:
         quick, seconds, late = asyncio.run(scenario(server.port))
     assert quick == Accepted(200)
-    assert seconds < 2.5
+    assert seconds < 4.5
     assert {one.reason for one in late if isinstance(one, Unavailable)} <= {"connect_timeout", "timeout", "dns"}
     assert len(late) == 40
     assert sorted(asked) == sorted({f"slow{n}.example" for n in range(10)} | {"quick.example"}), "one thread a name"

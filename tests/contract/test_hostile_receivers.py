@@ -30,6 +30,9 @@ from tocsin.shared.configuration.records import Recipient
 
 T = TypeVar("T")
 TIMEOUT = 1.0
+AMPLE = 15.0
+"""Seconds for what has to end by itself, on a busy machine too."""
+
 BAD, LOST, LATE = Unavailable("bad_response"), Unknown("connection_lost"), Unavailable("timeout")
 SOCKET_BUFFERS = 16 << 20
 """What an operating system may take from a sender that nobody reads from; far less than ten gigabytes."""
@@ -63,9 +66,16 @@ async def attempt(channel: WebhookChannel, recipient: Recipient) -> Outcome:
 
 
 def attempts(
-    client: str, tmp_path: Path, url: str, times: int = 1, *, at_once: bool = False, **given: object
+    client: str,
+    tmp_path: Path,
+    url: str,
+    times: int = 1,
+    *,
+    at_once: bool = False,
+    timeout: float = AMPLE,
+    **given: object,
 ) -> list[Outcome]:
-    recipient = unsigned_recipient(url, timeout=int(TIMEOUT * 1000))
+    recipient = unsigned_recipient(url, timeout=int(timeout * 1000))
 
     async def scenario() -> list[Outcome]:
         async with channel(client, tmp_path, **given) as made:
@@ -127,8 +137,9 @@ def test_an_attempt_ends_in_time_with_a_reason_and_little_read(client: str, beha
     say = behaves(behaviour)
     with ScriptedServer(say) as server:
         started = time.monotonic()
-        first, second = attempts(client, tmp_path, server.url, times=2, at_once=True)
-        assert time.monotonic() - started < TIMEOUT + 4
+        timeout = TIMEOUT if expected is LATE else AMPLE
+        first, second = attempts(client, tmp_path, server.url, times=2, at_once=True, timeout=timeout)
+        assert time.monotonic() - started < timeout + 4
     for outcome in (first, second):
         assert type(outcome) is type(expected), outcome
         assert getattr(outcome, "reason", None) == getattr(expected, "reason", None)
@@ -253,7 +264,7 @@ def _old(context: ssl.SSLContext) -> ssl.SSLContext:
 def test_a_handshake_that_hangs_is_bounded_too(client: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:
         started = time.monotonic()
-        (outcome,) = attempts(client, tmp_path, f"https://127.0.0.1:{silent.getsockname()[1]}/")
+        (outcome,) = attempts(client, tmp_path, f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout=TIMEOUT)
         assert time.monotonic() - started < TIMEOUT + 4
     assert isinstance(outcome, Unavailable)
     assert outcome.reason in ("connect_timeout", "timeout")
@@ -271,7 +282,7 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
             stop = asyncio.Event()
 
             async def keep_at(url: str) -> None:
-                ill = unsigned_recipient(url, timeout=5000)
+                ill = unsigned_recipient(url, timeout=30_000)
                 while not stop.is_set():
                     await attempt(made, ill)
 
@@ -293,6 +304,5 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
         servers = [stack.enter_context(ScriptedServer(behaves(name))) for name in sick]
         healthy = stack.enter_context(ScriptedServer(says("200 OK")))
         seconds = sorted(run(scenario([server.url for server in servers], healthy.url)))
-    # The sick servers live in this process and take its time, too: what must not show is their timeout of five seconds.
-    assert seconds[len(seconds) // 2] < 1.0
-    assert seconds[-1] < 3.0
+    # The sick servers live in this process and take its time, too: what must not show is their timeout of 30 seconds.
+    assert seconds[-1] < 10

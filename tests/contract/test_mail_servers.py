@@ -82,8 +82,9 @@ def reasons(outcomes: list[Outcome]) -> list[str]:
 def test_what_it_answers_decides(tmp_path: Path, replies: Replies, expected: Outcome) -> None:
     with MailServer(replies) as server:
         started = time.monotonic()
-        (outcome,) = send(tmp_path, server)
-        assert time.monotonic() - started < 5
+        hangs = b"" in replies.values()
+        (outcome,) = send(tmp_path, server, smtp_timeout=2_000 if hangs else 20_000)
+        assert not hangs or time.monotonic() - started < 10
     assert type(outcome) is type(expected), outcome
     assert reasons([outcome]) == reasons([expected])
     if expected.status is not None:
@@ -102,8 +103,8 @@ def test_a_message_that_may_have_arrived_comes_again_under_the_same_id(tmp_path:
 def test_a_tarpit_is_bounded_by_the_total_time(tmp_path: Path) -> None:
     with MailServer(delay=0.4) as server:
         started = time.monotonic()
-        (outcome,) = send(tmp_path, server)
-        assert 0.9 < time.monotonic() - started < 5
+        (outcome,) = send(tmp_path, server, smtp_timeout=1_000)
+        assert 0.9 < time.monotonic() - started < 8
     assert outcome == Unavailable("timeout")
 
 

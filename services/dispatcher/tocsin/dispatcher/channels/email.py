@@ -53,6 +53,16 @@ class Relay:
         return cls(sink["host"], sink["port"], "none", None, None, None) if sink else None
 
 
+class _Client(aiosmtplib.SMTP):
+    """Ends a connection at once: TLS would wait for the other side's good-bye, beyond the end of the loop perhaps."""
+
+    def close(self) -> None:
+        transport = self.transport
+        super().close()
+        if transport is not None:
+            cast(asyncio.Transport, transport).abort()
+
+
 @dataclass(frozen=True, slots=True)
 class _Idle:
     """A connection that waits for the next message."""
@@ -92,10 +102,9 @@ class EmailChannel:
     async def close(self) -> None:
         while self._idle:
             client = self._idle.pop().client
-            transport = client.transport  # the client forgets it when it quits
             with suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
                 await client.quit(timeout=1)
-            _drop(client, transport)
+            client.close()
         await asyncio.sleep(0)  # aborted transports close in the next round
 
     async def _with_connection(self, relay: Relay, letter: Letter) -> Outcome:
@@ -107,12 +116,12 @@ class EmailChannel:
                 outcome = await conversation.hold(client, letter)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError, ValueError) as error:
             if client is not None:
-                _drop(client)
+                client.close()
             return conversation.classify(error)
         except BaseException:
             # Cut off in the middle: what the server would read next on this connection is unknown.
             if client is not None:
-                _drop(client)
+                client.close()
             raise
         self._idle.append(_Idle(client, relay, asyncio.get_running_loop().time() + MAX_IDLE))
         return outcome
@@ -122,15 +131,15 @@ class EmailChannel:
         while self._idle:
             idle = self._idle.pop()
             if idle.relay != relay or idle.until < now:
-                _drop(idle.client)
+                idle.client.close()
                 continue
             try:
                 await idle.client.rset()  # also tells whether the server still listens
             except (aiosmtplib.SMTPException, OSError, TimeoutError):
-                _drop(idle.client)
+                idle.client.close()
             else:
                 return idle.client
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=relay.host,
             port=relay.port,
             username=relay.username,
@@ -144,17 +153,9 @@ class EmailChannel:
         try:
             await client.connect()
         except BaseException:
-            _drop(client)
+            client.close()
             raise
         return client
-
-
-def _drop(client: aiosmtplib.SMTP, transport: asyncio.BaseTransport | None = None) -> None:
-    """At once: TLS would wait for the other side's good-bye."""
-    transport = transport or client.transport
-    client.close()
-    if transport is not None:
-        cast(asyncio.Transport, transport).abort()
 
 
 class _Conversation:
