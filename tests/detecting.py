@@ -154,9 +154,18 @@ class Cluster:
         self.commit(output)
         return output
 
+    def tick(self) -> Output:
+        """All has been read: what is due fires."""
+        assert self.engine is not None
+        output = self.engine.fire_timers({at: owned.time.now for at, owned in self.engine.owned.items()})
+        self.commit(output)
+        return output
+
     def replan(self, made: Plan) -> Output:
         assert self.engine is not None
         output = self.engine.replan(made)
+        if self.engine.windowed:
+            checkpoint(self.engine, output)
         for at in self.engine.owned:
             partition_row(self.engine, at, output)
         self.commit(output)

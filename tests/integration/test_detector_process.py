@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from detecting import notification, reading, sensor
+from sensing import make_sensor
 from support import eventually, produce, put_records, read_all, settings_for, with_topics
 from tocsin.deploy.stack import Stack
 from tocsin.evaluator.detector.settings import DetectorSettings
@@ -121,6 +122,47 @@ def test_a_crossing_is_published_counted_and_survives_a_kill(detectors: Detector
     second.send_signal(signal.SIGTERM)
     assert second.wait(20) == 0
     assert "Traceback" not in detectors.log()
+
+
+def test_timers_fire_live_and_those_due_while_nobody_looked_fire_afterwards(detectors: Detectors) -> None:
+    now = time.time_ns() // 1_000_000
+    silent = make_sensor("> 90", keep="1s", no_data={"after": "2s", "then": "no-data"})
+    mean = make_sensor("> 50", aggregate={"function": "avg", "window": "1m"})
+    put_records(
+        detectors.settings,
+        silent.model_copy(update={"id": "silent", "name": "silent", "metric": "cpu"}),
+        mean.model_copy(update={"id": "mean", "name": "mean", "metric": "load"}),
+    )
+    first = detectors.start()
+    detectors.send(("PC-1", "cpu", 95, now), ("PC-1", "cpu", 50, now + 100), ("PC-1", "load", 60, now))
+    eventually(lambda: len(detectors.changes()) == 4)
+    assert shown(detectors) == [
+        ("mean", "triggered", 60.0, now, "reading"),
+        ("silent", "triggered", 95.0, now, "reading"),
+        ("silent", "clear", 50.0, now + 1100, "timer"),
+        ("silent", "no-data", 50.0, now + 2100, "timer"),
+    ]
+
+    first.kill()
+    first.wait()
+    # What was due between these two readings is judged in its place, and the window still holds what it held.
+    detectors.send(("PC-1", "cpu", 95, now + 5000), ("PC-1", "cpu", 60, now + 9000), ("PC-1", "load", 30, now + 9000))
+    detectors.start()
+    eventually(lambda: len(detectors.changes()) == 9)
+    assert shown(detectors)[1:2] + shown(detectors)[5:] == [
+        ("mean", "clear", 45.0, now + 9000, "reading"),
+        ("silent", "triggered", 95.0, now + 5000, "reading"),
+        ("silent", "no-data", 95.0, now + 7000, "timer"),
+        ("silent", "clear", 60.0, now + 9000, "reading"),
+        ("silent", "no-data", 60.0, now + 11_000, "timer"),
+    ]
+    assert "Traceback" not in detectors.log()
+
+
+def shown(detectors: Detectors) -> list[tuple[str, str, float | None, int, str]]:
+    """The changes of each sensor in their order."""
+    found = [(one.sensor_id, one.state, one.value, one.time, one.reason) for one in detectors.changes()]
+    return sorted(found, key=lambda row: row[0])
 
 
 def test_poison_is_rejected_untouched_and_the_next_record_is_processed(detectors: Detectors) -> None:

@@ -6,9 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from sensor_strategies import sensors
 from tocsin.console.checks import EgressPolicy
 from tocsin.console.findings import Findings
 from tocsin.console.plan import Planner
@@ -35,6 +36,8 @@ from tocsin.shared.configuration.records import (
     Webhook,
 )
 from tocsin.shared.configuration.schedules import PRESETS, WHOLE_DAY, Week
+from tocsin.shared.configuration.sensor_checks import check_sensor
+from tocsin.shared.configuration.sensor_options import OverrideSpec
 from tocsin.shared.configuration.silences import FIELDS, parse_matcher
 from tocsin.shared.secrets import KeyRing
 from tocsin.shared.times import MAX_EPOCH_MS
@@ -95,10 +98,28 @@ def test_an_export_applied_again_changes_nothing(
         {"id": "s", "name": name, "description": description, "metric": metric, "trigger": trigger, "clear": clear}
         | {"for": holds}
     )
+    assume(not check_sensor(sensor))
     group = Group(id="g", name=name, systems=(pattern, metric), tags={pattern: tag})
     state = compose(State(), [Put(sensor), Put(group)], 1, 0).state
     findings, changed = read_back(state, dump_yaml(export_state(state)))
     assert (findings, changed) == ([], [])
+
+
+@settings(max_examples=150, deadline=None)
+@given(sensors(), st.lists(sensors(), max_size=2), st.data())
+def test_every_option_of_a_sensor_survives(sensor: Sensor, others: list[Sensor], data: st.DataObject) -> None:
+    overrides = []
+    for number, other in enumerate(others):
+        options = data.draw(st.sets(st.sampled_from(["for", "keep", "hold", "aggregate", "no_data", "flapping"])))
+        given_options = {name: getattr(other, name.replace("for", "for_")) for name in options}
+        levels = {"levels": sensor.levels} if sensor.levels else {"trigger": Condition(">", float(number))}
+        overrides.append(OverrideSpec.model_validate({"systems": (f"DB-{number}*",), **given_options, **levels}))
+    sensor = sensor.model_copy(update={"overrides": tuple(overrides)})
+    assume(not check_sensor(sensor))
+    state = compose(State(), [Put(sensor)], 1, 0).state
+    findings, changed = read_back(state, dump_yaml(export_state(state)))
+    assert (findings, changed) == ([], [])
+    assert Sensor.decode(sensor.encode()) == sensor
 
 
 @settings(max_examples=100, deadline=None)

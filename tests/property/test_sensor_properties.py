@@ -1,13 +1,16 @@
-"""Intervals and order against an obvious model: every sensor judged at every reading."""
+"""Intervals against the same without them: every sensor judged at every reading."""
 
 from __future__ import annotations
+
+from operator import itemgetter
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tocsin.evaluator.core.intervals import Intervals
-from tocsin.evaluator.core.sensor import START, Phase, Rule, SensorState
-from tocsin.evaluator.core.series import Series, take_reading
+from tocsin.evaluator.core.intervals import INFINITY, Intervals
+from tocsin.evaluator.core.rule import Level, NoData, Rule
+from tocsin.evaluator.core.sensor import START, SensorState
+from tocsin.evaluator.core.series import Series, draw_deadlines, take_reading
 from tocsin.shared.configuration.condition import Condition
 
 # Few numbers, so that values fall on thresholds and thresholds on each other.
@@ -21,62 +24,53 @@ def conditions(draw: st.DrawFn) -> Condition:
     return Condition(op, low, high) if op in ("between", "outside") else Condition(op, low)
 
 
-rules = st.builds(Rule, conditions(), st.none() | conditions(), st.sampled_from([0, 0, 1, 3]))
+delays = st.sampled_from([0, 0, 1, 3])
+plain = st.builds(Rule.of, conditions(), st.none() | conditions(), delays, delays)
+levels = st.lists(st.builds(Level, conditions(), st.none() | conditions(), delays, delays), min_size=2, max_size=3)
+silences = st.none() | st.builds(NoData, st.sampled_from([2, 4]), st.sampled_from(["no-data", "trigger", "clear"]))
+leveled = st.builds(lambda found, silence, hold: Rule(tuple(found), None, silence, hold), levels, silences, delays)
+rules = plain | leveled
 readings = st.lists(st.tuples(st.integers(0, 12), numbers), max_size=25)
 
 
-class Model:
-    """Each sensor by itself, at every reading, by the words of the specification."""
+class Singly:
+    """Each sensor by itself on a series of its own, at every reading, without bounds."""
 
     def __init__(self, sensors: list[Rule]) -> None:
-        self.sensors = sensors
-        self.states = [("clear", 0)] * len(sensors)
-        self.newest: int | None = None
-        self.seen: set[float] = set()
+        self.alone = [(Intervals([sensor]), Series()) for sensor in sensors]
 
-    def take(self, time: int, value: float) -> list[int]:
-        """Places of the sensors that have changed."""
-        if self.newest is not None and (time < self.newest or (time == self.newest and value in self.seen)):
-            return []
-        self.seen = {value} | (self.seen if time == self.newest else set())
-        self.newest = time
-        before = list(self.states)
-        for place, sensor in enumerate(self.sensors):
-            state, since = self.states[place]
-            holds = sensor.trigger.holds(value)
-            clears = not holds and (sensor.clear is None or sensor.clear.holds(value))
-            if state == "triggered":
-                if clears:
-                    self.states[place] = ("clear", 0)
-                continue
-            if not holds:
-                self.states[place] = ("clear", 0)
-                continue
-            start = since if state == "pending" else time
-            self.states[place] = ("triggered", time) if time >= start + sensor.for_ms else ("pending", start)
-        return [place for place in range(len(self.sensors)) if self.states[place] != before[place]]
+    def take(self, time: int, value: float) -> list[tuple[int, SensorState]]:
+        """Places of the sensors that have changed, and to what."""
+        found = []
+        for place, (lines, series) in enumerate(self.alone):
+            series.low, series.high = INFINITY, -INFINITY
+            found += [(place, moved.after) for moved in take_reading(lines, series, time, value)[1]]
+        return found
+
+    def states(self) -> list[SensorState]:
+        return [series.states.get(0, START) for _, series in self.alone]
 
 
 @given(st.lists(rules, max_size=6), readings, st.integers(0, 30))
 @settings(max_examples=600, deadline=None)
 @example(  # two cuts that are neighbouring floats: the gap between them is empty
     [
-        *[Rule(Condition(">", -1.0), None, 0)] * 4,
-        Rule(Condition(">=", 2.0000000000000004), None, 0),
-        Rule(Condition(">", 2.0), Condition("<", -1.0), 0),
+        *[Rule.of(Condition(">", -1.0))] * 4,
+        Rule.of(Condition(">=", 2.0000000000000004)),
+        Rule.of(Condition(">", 2.0), Condition("<", -1.0)),
     ],
     [(0, 2.0000000000000004), (0, -1.0)],
     0,
 )
 def test_the_intervals_change_nothing(sensors: list[Rule], log: list[tuple[int, float]], forgets_at: int) -> None:
-    model, lines, series = Model(sensors), Intervals(sensors), Series()
+    model, lines, series = Singly(sensors), Intervals(sensors), Series()
     for at, (time, value) in enumerate(log):
         if at == forgets_at:
             series = Series(series.order, series.states)  # as after a restart
+            draw_deadlines(lines, series)
         _, moved = take_reading(lines, series, time, value)
-        assert [move.place for move in moved] == model.take(time, value)
-        states = [series.states.get(place, START) for place in range(len(sensors))]
-        assert [(Phase[name.upper()], since) for name, since in model.states] == [(s.phase, s.since) for s in states]
+        assert sorted(((move.place, move.after) for move in moved), key=itemgetter(0)) == model.take(time, value)
+        assert [series.states.get(place, START) for place in range(len(sensors))] == model.states()
 
 
 @given(st.lists(rules, max_size=6), readings, numbers, st.integers(0, 5))
@@ -90,10 +84,8 @@ def test_nothing_changes_between_the_bounds(
     time = (series.order.newest if series.order else 0) + later
     if not (series.low <= value <= series.high and time < series.deadline):
         return
+    if series.order is not None and time > series.order.newest + series.silence:
+        return
     again = Series(series.order, dict(series.states))  # bounds unknown: every sensor is looked at
     _, moved = take_reading(lines, again, time, value)
     assert moved == []
-
-
-def test_the_model_knows_what_a_state_is() -> None:
-    assert SensorState(Phase.CLEAR, 0) == START

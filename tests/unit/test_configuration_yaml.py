@@ -74,9 +74,9 @@ recipients:
         ("recipient", "Ada Lovelace"),
     ]
     assert drafts[0].fields["for"] == 300_000
-    assert [(named.name, instance) for named, instance in drafts[2].sensors] == [
-        ("CPU busy", None),
-        ("App hang", "msedge.exe"),
+    assert [(use.sensor.name, use.instance, use.level) for use in drafts[2].sensors] == [
+        ("CPU busy", None, None),
+        ("App hang", "msedge.exe", None),
     ]
     assert drafts[3].fields["webhook"]["permanent"] == (400, 404)
     assert {path: secret.text for path, secret in drafts[3].secrets.items()} == {
@@ -109,7 +109,10 @@ def test_a_word_that_older_yaml_takes_for_false_is_a_word(tmp_path: Path) -> Non
             "sensors: [{name: A, metric: m, trigger: '> 1', metrik: x}]",
             "a.yaml:1:48: metrik: a sensor has no such field",
         ),
-        ("sensors: [{name: A, metric: m, trigger: '> 1', levels: {}}]", "a.yaml:1:48: levels: not available yet"),
+        (
+            "sensors: [{name: A, metric: m, trigger: '> 1', levels: {}}]",
+            "a.yaml:1:56: levels: must be names with their rules",
+        ),
         ("sensors: [{name: A, metric: m, trigger: '> x'}]", "a.yaml:1:41: trigger: '> x' is not a condition"),
         ("sensors: [{name: A, metric: m, trigger: 90}]", "a.yaml:1:41: trigger: '90' is not a condition"),
         ("sensors: [{name: A, metric: m, trigger: between 9 and 1}]", "ends the wrong way round"),
@@ -161,10 +164,6 @@ NOTIFICATION = "notifications: [{{name: N, sensors: [S], threshold: 1, recipient
             "sensors[1]: 'S' is named twice",
         ),
         ("notifications: [{name: N, sensors: [S], threshold: 1, recipients: [R, r]}]", "'r' is named twice"),
-        (
-            "notifications: [{name: N, sensors: [{sensor: S, level: warn}], threshold: 1, recipients: [R]}]",
-            "sensors[0].level: not available yet",
-        ),
         *(
             (f"notifications: [{{name: N, sensors: [S], threshold: {wrong}, recipients: [R]}}]", "is not a threshold")
             for wrong in ("0", "-1", "1.5", "0%", "100.1%", "'%'", "25 percent", "1e2", "1_0", "'³'", "0x10")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.evaluator.core.partition_time import CONFIRMED_WITHIN, PartitionTime
+from tocsin.evaluator.core.partition_time import CONFIRMED_WITHIN, PartitionTime, _lose
 
 MINUTE = 60_000
 
@@ -77,7 +77,7 @@ def test_the_horizon_is_where_the_age_is_reached(
 ) -> None:
     time = PartitionTime()
     for start, length in sorted(gaps):
-        time._lost(start, start + length)
+        _lose(time.outages, start, start + length)
     time.now = now
     lost = set().union(*(range(start, end) for start, end in time.outages)) if time.outages else set()
     heard = min(heard, now)

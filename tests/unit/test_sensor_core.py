@@ -2,69 +2,43 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
+from sensing import make_sensor, published
 from tocsin.evaluator.core.intervals import Intervals
-from tocsin.evaluator.core.sensor import START, TRANSITIONS, VISIBLE, Event, Phase, Rule, SensorState, judge
+from tocsin.evaluator.core.rule import Rule
+from tocsin.evaluator.core.sensor import START, Phase, SensorState, judge
 from tocsin.evaluator.core.series import Series, take_reading
 from tocsin.evaluator.core.series_order import Order, Verdict, take
 from tocsin.shared.configuration.condition import parse_condition
 
 
 def rule(trigger: str, clear: str | None = None, for_ms: int = 0) -> Rule:
-    return Rule(parse_condition(trigger), None if clear is None else parse_condition(clear), for_ms)
-
-
-def published(sensor: Rule, readings: list[tuple[int, float]]) -> list[str]:
-    """ON and OFF with the times at which they are published."""
-    state, found = START, []
-    for time, value in readings:
-        after = judge(sensor, state, time, value)
-        if VISIBLE[after.phase] != VISIBLE[state.phase]:
-            found.append(f"{'ON' if after.phase is Phase.TRIGGERED else 'OFF'}{time}")
-        state = after
-    return found
-
-
-def test_every_state_has_a_row_for_every_event() -> None:
-    assert set(TRANSITIONS) == set(itertools.product(Phase, Event))
-
-
-def test_below_a_threshold_and_back_again_and_again() -> None:
-    values = [97.1, 92.6, 95.6, 93.1, 92.6, 95.8, 92.7, 96.0, 93.4, 95.3, 92.4, 95.1]
-    found = published(rule("< 93"), list(enumerate(values, 1)))
-    assert found == ["ON2", "OFF3", "ON5", "OFF6", "ON7", "OFF8", "ON11", "OFF12"]
-
-
-def test_hysteresis_holds_between_trigger_and_clear() -> None:
-    found = published(rule("> 85", "<= 75"), list(enumerate([80, 86, 80, 76, 75, 74, 90])))
-    assert found == ["ON1", "OFF4", "ON6"]
+    return Rule.of(parse_condition(trigger), None if clear is None else parse_condition(clear), for_ms)
 
 
 def test_a_trigger_that_still_holds_wins_over_clear() -> None:
-    assert published(rule("> 90", "< 95"), [(0, 91), (1, 92), (2, 90)]) == ["ON0", "OFF2"]
+    assert published(make_sensor("> 90", clear="< 95"), [(0, 91), (1, 92), (2, 90)]) == ["ON0", "OFF2"]
 
 
 def test_for_fires_at_the_first_reading_that_has_held_long_enough() -> None:
-    found = published(rule("> 50", for_ms=60), [(0, 75), (60, 85), (120, 70), (180, 10)])
+    found = published(make_sensor("> 50", **{"for": "60s"}), [(0, 75), (60, 85), (120, 70), (180, 10)])
     assert found == ["ON60", "OFF180"]
 
 
 def test_one_reading_that_breaks_it_starts_for_over() -> None:
-    assert published(rule("> 50", for_ms=60), [(0, 75), (59, 75), (60, 50), (61, 75), (120, 75), (121, 75)]) == [
-        "ON121"
-    ]
+    readings = [(0, 75.0), (59, 75), (60, 50), (61, 75), (120, 75), (121, 75)]
+    assert published(make_sensor("> 50", **{"for": "60s"}), readings) == ["ON121"]
 
 
 def test_a_gap_does_not_start_for_over() -> None:
-    assert published(rule("> 50", for_ms=60), [(0, 75), (86_400_000, 75)]) == ["ON86400000"]
+    assert published(make_sensor("> 50", **{"for": "60s"}), [(0, 75), (86_400, 75)]) == ["ON86400"]
 
 
 def test_a_pending_sensor_looks_at_its_trigger_only() -> None:
     # 80 is between trigger and clear: it would leave a triggered sensor alone, but breaks a pending one.
-    assert published(rule("> 90", "< 70", for_ms=10), [(0, 95), (5, 80), (9, 95), (15, 95), (19, 95)]) == ["ON19"]
+    sensor = make_sensor("> 90", clear="< 70", **{"for": "10s"})
+    assert published(sensor, [(0, 95), (5, 80), (9, 95), (15, 95), (19, 95)]) == ["ON19"]
 
 
 @pytest.mark.parametrize(
@@ -83,10 +57,11 @@ def test_a_pending_sensor_looks_at_its_trigger_only() -> None:
 )
 def test_every_comparison(trigger: str, on: list[int]) -> None:
     assert [value for value in (4, 5, 6) if judge(rule(trigger), START, 0, value).phase is Phase.TRIGGERED] == on
+    assert [value for value in (4, 5, 6) if rule(trigger).triggers(value)] == on
 
 
 def test_a_state_that_stays_is_the_same_object() -> None:
-    state = SensorState(Phase.TRIGGERED, 7)
+    state = SensorState(level=0, since=7)
     assert judge(rule("> 5"), state, 9, 6) is state
     assert judge(rule("> 5"), START, 9, 5) is START
 

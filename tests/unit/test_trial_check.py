@@ -53,10 +53,8 @@ recipients: [{name: R, type: distribution-list, email: nobody}]
 @pytest.mark.parametrize(
     ("rule", "warning"),
     [
-        ('trigger: "> 80", clear: "> 85"', "clear: > 85 can never hold while > 80 does not: the sensor never clears"),
-        ('trigger: "> 80", clear: "> 80"', "clear: > 80 can never hold while > 80 does not"),
-        ('trigger: "!= 5", clear: "< 5"', "clear: < 5 can never hold"),
-        ('trigger: "outside 10 and 20", clear: "> 20"', "clear: > 20 can never hold"),
+        ('trigger: "> 80", clear: "< 0"', "clear: < 0 can never hold while > 80 does not: the sensor never clears"),
+        ('trigger: "> 80", clear: "> 85"', None),  # a contradiction is an error, not a warning
         ('trigger: "> 80", clear: "<= 80"', None),
         ('trigger: "> 80", clear: "!= 90"', None),
         ('trigger: ">= 80", clear: "< 80"', None),
@@ -64,7 +62,11 @@ recipients: [{name: R, type: distribution-list, email: nobody}]
     ],
 )
 def test_a_clear_that_can_never_hold(tmp_path: Path, rule: str, warning: str | None) -> None:
-    code, lines = check(tmp_path, f"sensors: [{{name: S, metric: m, {rule}}}]")
+    code, lines = check(tmp_path, f"sensors: [{{name: S, metric: cpu.percent, {rule}}}]")
+    if "85" in rule:
+        assert code == 1
+        assert "error: clear: '> 85' contradicts the trigger '> 80'" in lines[0]
+        return
     assert code == 0
     if warning is None:
         assert lines == ["1 file: 0 errors, 0 warnings"]
@@ -154,22 +156,24 @@ recipients:
 
 
 def test_json(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text('sensors: [{name: S, metric: m, trigger: "> 80", clear: "> 85"}, {name: T}]')
+    (tmp_path / "a.yaml").write_text(
+        'sensors: [{name: S, metric: cpu.percent, trigger: "> 80", clear: "< 0"}, {name: T}]'
+    )
     done = tocsin("check", tmp_path / "a.yaml", "-o", "json")
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert found["files"] == 1
     assert [(one["line"], one["column"], one["field"], one["problem"]) for one in found["errors"]] == [
-        (1, 65, "metric", "is required"),
-        (1, 65, "trigger", "is required"),
+        (1, 74, "metric", "is required"),
+        (1, 74, "trigger", "is required"),
     ]
     assert found["warnings"] == [
         {
             "file": str(tmp_path / "a.yaml"),
             "line": 1,
-            "column": 56,
+            "column": 66,
             "field": "sensor 'S': clear",
-            "problem": "> 85 can never hold while > 80 does not: the sensor never clears",
+            "problem": "< 0 can never hold while > 80 does not: the sensor never clears",
             "hint": "write a clear outside of the trigger, such as '<= 80'",
         }
     ]

@@ -20,7 +20,6 @@ from tocsin.deploy.processes import Child, Supervisor
 from tocsin.deploy.stack.ports import HOST, free_port
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
-from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Notification, Record, Sensor, SensorUse, ThresholdSpec
 from tocsin.shared.errors import TocsinError
 from tocsin.shared.settings import CommonSettings, KafkaSettings
@@ -36,6 +35,9 @@ CROSSES_EVERY = 200
 
 PER_REPORT = 20
 
+MEAN = 70
+"""One window in a hundred crosses it: the means of the series lie between 60 and 70."""
+
 WARM_UP = 4
 """The first quarter is not counted: names are met for the first time there, which happens once."""
 
@@ -50,12 +52,14 @@ class Case:
     name: str
     sensors_per_metric: int = 1
     per_message: int = 1
+    window: str | None = None  # judge the mean of it
 
 
 CASES = (
     Case("1 sensor per metric"),
     Case("1,000 sensors per metric", sensors_per_metric=1_000),
     Case(f"reports of {PER_REPORT} readings", per_message=PER_REPORT),
+    Case("sliding 10 min average on every series", window="10m"),
 )
 
 
@@ -94,9 +98,12 @@ def records(case: Case) -> Iterator[Record]:
     """Sensors whose thresholds lie above each other, and a notification on each metric's lowest."""
     for metric in METRICS:
         for number in range(case.sensors_per_metric):
-            text = f"> {90 + number * 0.01:.2f}"
+            text = f"> {90 + number * 0.01:.2f}" if case.window is None else f"> {MEAN}"
             id_ = f"{metric}-{number}"
-            yield Sensor(id=id_, name=id_, metric=metric, trigger=parse_condition(text))
+            aggregate = {"function": "avg", "window": case.window} if case.window is not None else None
+            yield Sensor.model_validate(
+                {"id": id_, "name": id_, "metric": metric, "trigger": text, "aggregate": aggregate}
+            )
         yield Notification(
             id=f"n-{metric}",
             name=f"n-{metric}",

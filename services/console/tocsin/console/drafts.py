@@ -20,6 +20,15 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorNamed:
+    """A sensor in a notification: on one instance or all, at one level or any."""
+
+    sensor: Named
+    instance: str | None = None
+    level: Named | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SecretInput:
     """A secret to be: its text, or None to keep what is stored. Its repr shows nothing."""
 
@@ -36,7 +45,7 @@ class Draft:
     place: Place
     fields: Mapping[str, Any]
     renamed_from: Named | None = None
-    sensors: tuple[tuple[Named, str | None], ...] = ()  # with the instance
+    sensors: tuple[SensorNamed, ...] = ()
     group: Named | None = None
     recipients: tuple[Named, ...] = ()
     schedule: Named | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tocsin.console.drafts import Draft, Named
+from tocsin.console.drafts import Draft, Named, SensorNamed
 from tocsin.console.findings import Findings, nearest
 from tocsin.console.state import KINDS, Delete, Operation, Put, State
 from tocsin.console.yaml_timing import preset_of
@@ -20,6 +20,7 @@ from tocsin.shared.configuration.records import (
     Recipient,
     Record,
     Schedule,
+    Sensor,
     SignedSecret,
     Silence,
 )
@@ -115,6 +116,7 @@ class Planner:
         self._shown: dict[tuple[str, str], str] = {}  # → the name as written
         self._leaving: dict[tuple[str, str], Record] = {}
         self._schedules: dict[str, Draft] = {}  # of the files
+        self._levels: dict[str, list[str]] = {}  # of each sensor, by its folded name
 
     def plan(self, drafts: Sequence[Draft]) -> Plan:
         before = {id(draft): self._identify(draft) for draft in drafts}
@@ -155,6 +157,8 @@ class Planner:
                 self._findings.add(place.place, "renamed_from", problem, "keep one of them")
             self._ids[draft.kind, draft.folded] = self._new_id() if record is None else record.id
             self._shown[draft.kind, draft.folded] = draft.name
+            if draft.kind == "sensor":
+                self._levels[draft.folded] = [level.name for level in draft.fields.get("levels", ())]
         for record in self._state.records.values():
             if record.kind not in KINDS or record.id in taken:
                 continue
@@ -164,6 +168,8 @@ class Planner:
                 self._leaving[key] = record
             else:
                 self._ids.setdefault(key, record.id)
+                if isinstance(record, Sensor):
+                    self._levels.setdefault(key[1], [level.name for level in record.levels])
                 self._shown.setdefault(key, record.name)
 
     def _resolve(self, kind: str, named: Named, user: Draft) -> str | None:
@@ -182,6 +188,16 @@ class Planner:
                 named.place, named.path, f"there is no {kind} {named.name!r}", nearest(named.name, known)
             )
         return found
+
+    def _level(self, use: SensorNamed) -> str:
+        """Checked against the levels that the sensor will have."""
+        assert use.level is not None
+        known = self._levels.get(fold(use.sensor.name))
+        if known is not None and use.level.name not in known:
+            problem = f"sensor {use.sensor.name!r} has no level {use.level.name[:64]!r}"
+            way_out = nearest(use.level.name, known) if known else "it has no levels: leave it out"
+            self._findings.add(use.level.place, use.level.path, problem, way_out)
+        return use.level.name
 
     def _build(self, draft: Draft, before: Record | None) -> Record | None:
         fields: dict[str, Any] = dict(draft.fields)
@@ -207,8 +223,9 @@ class Planner:
         """Names as ids, and what a file doesn't say but the record has."""
         if draft.kind == "notification":
             fields["sensors"] = [
-                {"sensor_id": self._resolve("sensor", named, draft), "instance": instance}
-                for named, instance in draft.sensors
+                {"sensor_id": self._resolve("sensor", use.sensor, draft), "instance": use.instance}
+                | ({"level": self._level(use)} if use.level is not None else {})
+                for use in draft.sensors
             ]
             fields["group_id"] = self._resolve("group", draft.group, draft) if draft.group else None
             fields["schedule_id"] = self._schedule(draft.schedule, draft) if draft.schedule else None

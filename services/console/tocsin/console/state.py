@@ -23,6 +23,7 @@ from tocsin.shared.configuration.records import (
 )
 from tocsin.shared.configuration.rotation import with_retired
 from tocsin.shared.configuration.schedules import PRESETS
+from tocsin.shared.configuration.sensor_checks import check_sensor
 from tocsin.shared.errors import UsageError
 
 KINDS: dict[str, type[Record]] = {
@@ -137,6 +138,7 @@ def compose(state: State, operations: Sequence[Operation], number: int, now_ms: 
     entries = tuple(Entry(key, state.records.get(key), records.get(key)) for key in touched)
     for entry in entries:
         _check_size(entry.after)
+        _check_rule(entry.after)
     return Change(number, entries, State(number, records, state.unreadable))
 
 
@@ -170,14 +172,20 @@ def _check_size(record: Record | None) -> None:
         raise ConflictError(f"{record.kind} {record.name!r} would take {size >> 10} KiB; {limit}")
 
 
+def _check_rule(record: Record | None) -> None:
+    if isinstance(record, Sensor) and (problems := check_sensor(record)):
+        said = "; ".join(str(problem) for problem in problems[:3])
+        raise ConflictError(f"sensor {record.name!r}: {said}")
+
+
 def _check_references(state: State, records: Mapping[str, Record]) -> None:
     """No change may leave a record naming what is not there, but for one that did so before."""
     already = _broken(state.records.values())
     users: dict[tuple[str, str], list[str]] = {}
     for user, kind, reference in _broken(records.values()):
         if (user, kind, reference) not in already:
-            gone = state.by_id(reference)
-            shown = "that does not exist" if gone is None else repr(gone.name)
+            gone = state.by_id(reference) if kind != "level" else None
+            shown = repr(reference) if kind == "level" else "that does not exist" if gone is None else repr(gone.name)
             users.setdefault((kind, shown), []).append(f"{user.kind} {user.name!r}")
     if users:
         lines = [f"{kind} {name} is used by {', '.join(names)}" for (kind, name), names in users.items()]
@@ -186,12 +194,20 @@ def _check_references(state: State, records: Mapping[str, Record]) -> None:
 
 def _broken(records: Iterable[Record]) -> list[tuple[Record, str, str]]:
     records = list(records)
-    ids = {record.id for record in records}
-    return [
+    ids = {record.id: record for record in records}
+    found = [
         (record, kind, reference)
         for record in records
         for kind, reference in references(record)
         if reference not in ids
+    ]
+    return found + [
+        (record, "level", use.level)
+        for record in records
+        if isinstance(record, Notification)
+        for use in record.sensors
+        if use.level is not None and isinstance(sensor := ids.get(use.sensor_id), Sensor)
+        if use.level not in [level.name for level in sensor.levels]
     ]
 
 

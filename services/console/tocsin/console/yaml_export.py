@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from tocsin.console.state import KINDS, State
+from tocsin.console.yaml_sensors import sensor_document
 from tocsin.shared.configuration.records import (
     DEFAULT_EXPIRE_AFTER_MS,
     DEFAULT_FORGET_AFTER_MS,
@@ -45,7 +46,7 @@ def document_of(record: Record, names: Mapping[str, str]) -> Document:
     if record.description:
         found["description"] = record.description
     if isinstance(record, Sensor):
-        found |= _sensor(record)
+        found |= sensor_document(record)
     elif isinstance(record, Group):
         found |= _given(systems=list(record.systems), tags=dict(record.tags))
     elif isinstance(record, Notification):
@@ -69,12 +70,6 @@ def _given(**fields: Any) -> Document:
     return {name: value for name, value in fields.items() if value not in (None, [], {})}
 
 
-def _sensor(sensor: Sensor) -> Document:
-    clear = str(sensor.clear) if sensor.clear else None
-    holds = format_duration(sensor.for_) if sensor.for_ else None
-    return _given(metric=sensor.metric, trigger=str(sensor.trigger), clear=clear, **{"for": holds})
-
-
 def threshold_text(threshold: ThresholdSpec) -> str | int:
     return f"{threshold.value_text()}%" if threshold.is_percent else int(threshold.value)
 
@@ -87,8 +82,8 @@ def _notification(notification: Notification, names: Mapping[str, str]) -> Docum
     found = _given(
         sensors=[
             names.get(use.sensor_id, use.sensor_id)
-            if use.instance is None
-            else {"sensor": names.get(use.sensor_id, use.sensor_id), "instance": use.instance}
+            if use.instance is None and use.level is None
+            else _given(sensor=names.get(use.sensor_id, use.sensor_id), instance=use.instance, level=use.level)
             for use in notification.sensors
         ],
         group=None if notification.group_id is None else names.get(notification.group_id, notification.group_id),

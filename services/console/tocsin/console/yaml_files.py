@@ -11,7 +11,8 @@ from tocsin.console.findings import Findings, Place
 from tocsin.console.yaml_fields import Fields, Reader, Schema
 from tocsin.console.yaml_nodes import MAX_FILE_BYTES, Node, parse_yaml
 from tocsin.console.yaml_recipients import Rules, read_recipient
-from tocsin.console.yaml_records import read_group, read_notification, read_sensor
+from tocsin.console.yaml_records import read_group, read_notification
+from tocsin.console.yaml_sensors import read_sensor
 from tocsin.console.yaml_timing import read_schedule, read_silence
 
 SUFFIXES = (".yaml", ".yml")

@@ -1,4 +1,4 @@
-"""Sensors, groups and notifications as they are written in YAML."""
+"""Groups and notifications as they are written in YAML, and what all records have."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from tocsin.console.drafts import Draft, Named
+from tocsin.console.drafts import Draft, Named, SensorNamed
 from tocsin.console.findings import nearest
 from tocsin.console.yaml_fields import Fields, Reader, Schema
 from tocsin.console.yaml_nodes import Mapping, Node, Scalar
 from tocsin.console.yaml_timing import TIMING, read_timing
-from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.names import fold
+from tocsin.shared.configuration.patterns import check_pattern
 from tocsin.shared.configuration.records import ThresholdSpec
 from tocsin.shared.schemas.reading import MAX_NAME_BYTES, MAX_TAGS
 
@@ -22,17 +22,12 @@ MAX_SENSORS = 50
 MAX_RECIPIENTS = 500
 EVENT_KINDS = ("activated", "reminder", "resolved", "dismissed")
 
-SENSOR = Schema(
-    "a sensor",
-    (*COMMON, "metric", "trigger", "clear", "for"),
-    ("levels", "keep", "breaches", "aggregate", "no_data", "hold", "lateness", "flapping", "overrides"),
-)
 GROUP = Schema("a group", (*COMMON, "systems", "tags"))
 NOTIFICATION = Schema(
     "a notification",
     (*COMMON, "sensors", "group", "threshold", "recipients", "notify", *TIMING),
 )
-SENSOR_USE = Schema("a sensor's name, or {sensor, instance}", ("sensor", "instance"), ("level",))
+SENSOR_USE = Schema("a sensor's name, or {sensor, instance, level}", ("sensor", "instance", "level"))
 
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%", re.ASCII)
@@ -44,6 +39,13 @@ def series_name(text: str) -> str:
         raise ValueError("must not be empty")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         raise ValueError(f"must be at most {MAX_NAME_BYTES} bytes")
+    return text
+
+
+def pattern(text: str) -> str:
+    """Of system names. Raises ValueError."""
+    if problem := check_pattern(series_name(text)):
+        raise ValueError(problem)
     return text
 
 
@@ -70,21 +72,11 @@ def read_common(fields: Fields) -> tuple[str | None, Named | None, dict[str, Any
     return fields.name(), renamed, {"description": description or ""}
 
 
-def read_sensor(node: Node, reader: Reader) -> Draft | None:
-    fields = Fields(node, SENSOR, reader)
-    name, renamed, values = read_common(fields)
-    values["metric"] = fields.convert("metric", series_name, required=True)
-    values["trigger"] = fields.convert("trigger", parse_condition, required=True)
-    values["clear"] = fields.convert("clear", parse_condition)
-    values["for"] = fields.duration("for") or 0
-    return Draft("sensor", name, fields.place, values, renamed) if name else None
-
-
 def read_group(node: Node, reader: Reader) -> Draft | None:
     fields = Fields(node, GROUP, reader)
     name, renamed, values = read_common(fields)
-    patterns = [fields.converted(item, path, series_name) for path, item in fields.items("systems", most=MAX_PATTERNS)]
-    values["systems"] = tuple(pattern for pattern in patterns if pattern)
+    patterns = [fields.converted(item, path, pattern) for path, item in fields.items("systems", most=MAX_PATTERNS)]
+    values["systems"] = tuple(text for text in patterns if text)
     values["tags"] = read_tags(fields)
     return Draft("group", name, fields.place, values, renamed) if name else None
 
@@ -143,20 +135,24 @@ def _read_notify(fields: Fields, values: dict[str, Any]) -> None:
     values["notify_on"] = tuple(kinds)
 
 
-def _sensor_uses(fields: Fields) -> list[tuple[Named, str | None]]:
-    uses: list[tuple[Named, str | None]] = []
+def _sensor_uses(fields: Fields) -> list[SensorNamed]:
+    uses: list[SensorNamed] = []
     for path, item in fields.items("sensors", required=True, most=MAX_SENSORS):
+        instance: str | None = None
+        level: Named | None = None
         if isinstance(item, Scalar):
-            name, instance, place = fields.name_of(item, path), None, item.place
+            name, place = fields.name_of(item, path), item.place
         else:
             use = Fields(item, SENSOR_USE, fields.reader, path)
             name = use.name("sensor", required=use.valid)
             instance, place = use.convert("instance", series_name), use.place_of("sensor")
+            if (text := use.text("level")) is not None:
+                level = Named(text, use.place_of("level"), use.path("level"))
         if name is None:
             continue
-        if any(fold(known.name) == fold(name) and other == instance for known, other in uses):
+        if any(fold(known.sensor.name) == fold(name) and known.instance == instance for known in uses):
             fields.findings.add(place, path, f"{name!r} is named twice", "remove one of them")
-        uses.append((Named(name, place, path), instance))
+        uses.append(SensorNamed(Named(name, place, path), instance, level))
     return uses
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Mapping
 
+from tocsin.shared.configuration.patterns import name_matcher
 from tocsin.shared.configuration.records import Group
 
 
@@ -14,11 +13,10 @@ def group_matcher(group: Group | None) -> Callable[[str, Mapping[str, str]], boo
     if group is None:
         return lambda system, tags: True
     wanted = dict(group.tags)
-    # One expression for all patterns; translate() makes every star atomic, so none can explode.
-    pattern = re.compile("|".join(fnmatch.translate(text) for text in group.systems)) if group.systems else None
+    named = name_matcher(group.systems) if group.systems else None
 
     def matches(system: str, tags: Mapping[str, str]) -> bool:
-        if pattern is not None and pattern.match(system) is None:
+        if named is not None and not named(system):
             return False
         return all(tags.get(name) == value for name, value in wanted.items())
 

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from tocsin.shared.configuration.condition import Condition, parse_condition
 from tocsin.shared.configuration.rate import Rate
 from tocsin.shared.configuration.schedules import Week, week_field
+from tocsin.shared.configuration.sensor_options import (
+    AggregateSpec,
+    BreachesText,
+    ConditionText,
+    FlappingSpec,
+    LevelSpec,
+    NoDataSpec,
+    OverrideSpec,
+)
 from tocsin.shared.schemas.base import Duration, Time, Wire
 
 DEFAULT_REPORTING_WITHIN_MS = 15 * 60_000
 DEFAULT_FORGET_AFTER_MS = 30 * 86_400_000
 DEFAULT_EXPIRE_AFTER_MS = 3 * 86_400_000
-
-
-def _condition(value: Any) -> Condition:
-    if isinstance(value, Condition):
-        return value
-    if isinstance(value, str):
-        return parse_condition(value)
-    raise ValueError("must be a condition in quotes, such as '> 90'")
-
-
-ConditionText = Annotated[
-    Condition,
-    BeforeValidator(_condition),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "examples": ["> 90", "between 10 and 20"]}),
-]
 
 
 WeekSlots = Annotated[
@@ -66,9 +58,22 @@ class Sensor(Record):
 
     kind: ClassVar[str] = "sensor"
     metric: str
-    trigger: ConditionText
+    trigger: ConditionText | None = None  # none: there are levels
     clear: ConditionText | None = None  # none: not trigger
+    levels: tuple[LevelSpec, ...] = ()  # instead of trigger and clear
     for_: Duration = Field(default=0, alias="for")
+    keep: Duration = 0
+    breaches: BreachesText | None = None
+    aggregate: AggregateSpec | None = None
+    no_data: NoDataSpec | None = None
+    hold: Duration = 0
+    lateness: Duration = 0
+    flapping: FlappingSpec | None = None
+    overrides: tuple[OverrideSpec, ...] = ()  # the first that matches a system wins
+
+    def overridden(self, override: OverrideSpec) -> Self:
+        """The sensor as it is on the systems of this override."""
+        return self.model_copy(update={**override.given(), "overrides": ()})
 
 
 class Group(Record):
@@ -84,6 +89,7 @@ class SensorUse(Wire):
 
     sensor_id: str
     instance: str | None = None
+    level: str | None = None  # this or a higher one; none: any
 
 
 class ThresholdSpec(Wire):

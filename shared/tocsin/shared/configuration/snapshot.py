@@ -77,7 +77,14 @@ def _digest(value: object) -> str:
 
 def sensor_revision(sensor: Sensor) -> str:
     """A hash of the rule, not of the name or description: a new one means that the sensor starts over."""
-    return _digest([sensor.metric, str(sensor.trigger), str(sensor.clear) if sensor.clear else None, sensor.for_])
+    trigger = str(sensor.trigger) if sensor.trigger else None
+    rule: list[object] = [sensor.metric, trigger, str(sensor.clear) if sensor.clear else None, sensor.for_]
+    # Only what is given counts, so that a new option is no edit of the sensors that do without it.
+    more = sensor.model_dump(mode="json", include=_LATER_OPTIONS, exclude_defaults=True)
+    return _digest([*rule, more] if more else rule)
+
+
+_LATER_OPTIONS = {"levels", "keep", "breaches", "aggregate", "no_data", "hold", "lateness", "flapping", "overrides"}
 
 
 _OPTIONS = ("for_", "remind_every", "cooldown", "schedule_id", "forget_after")
@@ -94,7 +101,8 @@ def notification_revision(notification: Notification, configuration: Configurati
         sensor = configuration.sensors.get(use.sensor_id)
         if sensor is None:
             return None
-        uses.append([use.sensor_id, use.instance, sensor_revision(sensor)])
+        named = [use.sensor_id, use.instance, sensor_revision(sensor)]
+        uses.append([*named, use.level] if use.level is not None else named)
     group = None
     if notification.group_id is not None:
         found = configuration.groups.get(notification.group_id)

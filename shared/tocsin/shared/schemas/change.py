@@ -23,9 +23,10 @@ class SensorChange(Wire):
     instance: str | None = None
     state: State
     previous: State
-    level: str | None = None
-    value: float | None = None  # what was judged; the last one for a timer
+    previous_level: str | None = None
+    level: str | None = None  # of a sensor with levels that is triggered; a change of level is a change
+    value: float | None = None  # what was judged: of a window its value; the last one for a timer
     time: Time  # event time
-    condition: str | None = None  # what held, as written in the sensor
+    condition: str | None = None  # what held
     reason: ChangeReason = "reading"
     source: Source | None = None  # the reading's place; none for a timer or an edit

@@ -24,6 +24,7 @@ READINGS_LATE = Counter("tocsin_detector_readings_late_total", "Readings older t
 READINGS_REPEATED = Counter("tocsin_detector_readings_repeated_total", "Readings with a time and value seen before")
 READINGS_AHEAD = Counter("tocsin_detector_readings_ahead_total", "Readings judged as of their arrival: clock too fast")
 SENSOR_CHANGES = Counter("tocsin_detector_changes_total", "Sensor changes published", ["state"])
+SENSORS_OFF = Gauge("tocsin_detector_sensors_off", "Sensors that cannot be judged and are not asked any more")
 DETECTOR_SERIES = Gauge("tocsin_detector_series", "Series known here")
 DETECTOR_BATCH_SECONDS = Histogram("tocsin_detector_batch_seconds", "From the first record of a batch to its commit")
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 from pydantic.fields import FieldInfo
 
-from tocsin.console import yaml_recipients, yaml_records, yaml_timing
+from tocsin.console import yaml_recipients, yaml_records, yaml_sensors, yaml_timing
 from tocsin.console.state import State
 from tocsin.console.yaml_export import document_of, names_of
 from tocsin.console.yaml_fields import Schema
@@ -29,6 +29,7 @@ from tocsin.shared.configuration.records import (
     Silence,
     Webhook,
 )
+from tocsin.shared.configuration.sensor_options import AggregateSpec, LevelSpec, OverrideSpec
 from tocsin.shared.times import format_rfc3339
 
 Secret = Annotated[
@@ -128,7 +129,22 @@ _WEBHOOK = made_from(
 _SENSOR_USE = made_from(
     "SensorUse", yaml_records.SENSOR_USE, (SensorUse,), {"sensor": (str, Field(description="The sensor's name"))}
 )
-SENSOR = made_from("SensorDocument", yaml_records.SENSOR, (Sensor,), {})
+_LEVEL = made_from("Level", yaml_sensors.LEVEL, (LevelSpec,), {})
+_LEVELS = (dict[str, _LEVEL] | None, Field(default=None, description="By name, in rising severity"))  # type: ignore[valid-type]
+_AGGREGATE = made_from("Aggregate", yaml_sensors.AGGREGATE, (AggregateSpec,), {})
+_OVERRIDE = made_from(
+    "Override", yaml_sensors.OVERRIDE, (OverrideSpec,), {"levels": _LEVELS, "aggregate": (_AGGREGATE | None, None)}
+)
+SENSOR = made_from(
+    "SensorDocument",
+    yaml_sensors.SENSOR,
+    (Sensor,),
+    {
+        "levels": _LEVELS,
+        "aggregate": (_AGGREGATE | None, None),
+        "overrides": (list[_OVERRIDE], Field(default=[], description="The first that matches a system wins")),  # type: ignore[valid-type]
+    },
+)
 GROUP = made_from("GroupDocument", yaml_records.GROUP, (Group,), {})
 NOTIFICATION = made_from(
     "NotificationDocument",

@@ -146,12 +146,16 @@ class Suspicions:
 
 
 def _conditions(sensor: Sensor) -> Iterator[_Conditions]:
-    yield _Conditions("", sensor.trigger, sensor.clear, sensor.for_)
+    if sensor.trigger is not None:
+        yield _Conditions("", sensor.trigger, sensor.clear, sensor.for_)
+    for level in sensor.levels:
+        for_ms = sensor.for_ if level.for_ is None else level.for_
+        yield _Conditions(f"levels.{level.name}", level.trigger, level.clear, for_ms)
 
 
 def _ends_instances(sensor: Sensor) -> bool:
     """Whether silence ends what is triggered."""
-    return False
+    return sensor.no_data is not None and sensor.no_data.then in ("no-data", "clear")
 
 
 def _representatives(conditions: Sequence[Condition], is_percent: bool) -> list[float]:

@@ -15,6 +15,7 @@ from tocsin.evaluator.backtest.reporting import NEVER_HEARD, Reporting, Rows, To
 from tocsin.evaluator.backtest.steps import Steps
 from tocsin.evaluator.core.plan import Plan, PlannedNotification
 from tocsin.evaluator.core.population import Triggered
+from tocsin.evaluator.core.sensor_event import Standing
 from tocsin.evaluator.detector.columns import Bools, Ints
 
 Tags = Mapping[str, str]
@@ -23,13 +24,13 @@ NO_TAGS: Tags = {}
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A sensor was triggered or cleared on a system, seen at an instant."""
+    """A sensor stands otherwise on a system, seen at an instant."""
 
     time: int
     sensor_id: str
     system: int
     instance: str | None
-    on: bool
+    standing: Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Crowd:
         """By notification: (instant, system, whether it matches now)."""
         found: dict[str, list[tuple[int, int, bool]]] = {}
         for one in switches:
-            self._triggered.mark(one.sensor_id, one.system, one.instance, one.on)
+            self._triggered.mark(one.sensor_id, one.system, one.instance, one.standing)
             for id_ in self._plan.by_sensor.get(one.sensor_id, ()):
                 matching = self._matching[id_]
                 matches = self._triggered.all_on(self._plan.notifications[id_].uses, one.system)

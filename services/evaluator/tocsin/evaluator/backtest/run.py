@@ -24,7 +24,7 @@ from tocsin.evaluator.core.plan import make_plan
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Columns, Ints, Known
 from tocsin.evaluator.detector.engine import Counts, Engine, Partition
-from tocsin.evaluator.detector.output import Change
+from tocsin.evaluator.detector.output import Change, Stood
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.readings import GoodReading
@@ -108,11 +108,12 @@ class Run:
         rows, clock = _cut(recording.rows, start, end), recording.clock[start:end]
         heard = self._heard()
         output = self._engine.take(_parsed(rows, start, self.known))
+        output.merge(self._engine.fire_timers({0: until}, including=True))
         self._note_new_series(rows, clock)
         changes = [(self._instant(change, recording.clock), change) for change in output.changes]
         changes.sort(key=lambda item: (item[0], item[1].place is None))
         sensors: list[tuple[int, Event]] = [(time, _sensor_event(change)) for time, change in changes]
-        notifications = self._judge(rows, (clock, until), heard, changes)
+        notifications = self._judge(rows, (clock, until), heard, self._switches(output.stood, recording.clock))
         for _, event in merge(sensors, notifications, key=lambda item: item[0]):
             yield event
 
@@ -141,19 +142,25 @@ class Run:
         return systems.heard[: systems.size].copy()
 
     def _instant(self, change: Change, clock: Ints) -> int:
+        if change.due is not None:
+            return change.due
         return change.time if change.place is None else int(clock[change.place[1]])
 
+    def _switches(self, stood: Sequence[Stood], clock: Ints) -> list[Switch]:
+        found = []
+        for one in stood:
+            time = one.due if one.place is None else int(clock[one.place[1]])
+            assert time is not None
+            found.append(Switch(time, one.sensor_id, one.system, one.instance, one.standing))
+        found.sort(key=lambda switch: switch.time)
+        return found
+
     def _judge(
-        self, rows: Block, times: tuple[Ints, int], heard: Ints, changes: Sequence[tuple[int, Change]]
+        self, rows: Block, times: tuple[Ints, int], heard: Ints, switches: Sequence[Switch]
     ) -> list[tuple[int, Event]]:
         if not self._followers:
             return []
         clock, until = times
-        numbers = self._engine.systems.names.numbers
-        switches = [
-            Switch(time, change.sensor_id, numbers[change.system], change.instance, change.state == "triggered")
-            for time, change in changes
-        ]
         retags = [
             Retag(int(clock[row]), int(rows.system[row]), at, tags) for row, (at, tags) in sorted(rows.tags.items())
         ]
@@ -215,4 +222,6 @@ def _with_tags(rows: Block, row: int, known: Known) -> SlowReading:
 
 
 def _sensor_event(change: Change) -> SensorEvent:
-    return SensorEvent(change.time, change.sensor, change.system, change.instance, change.state, None, change.value)
+    return SensorEvent(
+        change.time, change.sensor, change.system, change.instance, change.state, change.level, change.value
+    )

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from tocsin.evaluator.core.sensor import START, Rule, SensorState, stays
+from tocsin.evaluator.core.rule import Rule
+from tocsin.evaluator.core.sensor import START, SensorState, stays
 
 LONGEST_RUN = 16
 """Cells looked at on either side. Further away a reading is judged and the bounds are drawn anew: never wrong, only
@@ -21,19 +23,42 @@ INFINITY = math.inf
 
 
 class Intervals:
-    """The cells of one metric's sensors, by their place in `rules`."""
+    """The cells of one metric's sensors, by their place in `rules`.
+
+    Only those count that judge each reading by itself; the `others` are asked at every reading.
+    """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.waiting = any(rule.for_ms for rule in self.rules)  # whether time alone can matter
+        self.others = tuple(place for place, rule in enumerate(self.rules) if not rule.single)
+        self.lane = self._lane()
+        self.off: dict[int, str] = {}  # sensors that could not be judged, and why: not asked any more
+        # Whether time alone can matter.
+        self.waiting = any(level.for_ms or level.keep_ms for rule in self.rules for level in rule.levels)
+        silences = [(rule.no_data.after, place) for place, rule in enumerate(self.rules) if rule.no_data is not None]
+        self.silences = tuple(sorted(silences))  # how long each may last, and whose it is
         at: dict[float, list[int]] = {}
         for place, rule in enumerate(self.rules):
-            for cut in set(rule.boundaries()):
+            for cut in set(rule.boundaries()) if rule.single else ():
                 at.setdefault(cut, []).append(place)
         self._cuts = sorted(at)
         self._at = [at[cut] for cut in self._cuts]
         self._clear_runs: dict[int, tuple[float, float]] = {}
         self._holding: dict[int, tuple[int, ...]] = {}
+
+    def _lane(self) -> tuple[int, Intervals] | None:
+        """If only one of the others is there, and it can be followed batch by batch: its place, and what it makes of
+        the value of its window."""
+        if len(self.others) != 1 or not self.rules[self.others[0]].columnar:
+            return None
+        return self.others[0], Intervals([replace(self.rules[self.others[0]], window=None)])
+
+    def switch_off(self, place: int, why: str) -> None:
+        """This one of the others has turned out to be impossible to judge; its states stay as they are."""
+        self.off[place] = why
+        self.others = tuple(one for one in self.others if one != place)
+        self.lane = None
+        self.silences = tuple(one for one in self.silences if one[1] != place)
 
     def cell(self, value: float) -> int:
         at = bisect_left(self._cuts, value)
@@ -44,7 +69,8 @@ class Intervals:
         cell = self.cell(value)
         found = self._holding.get(cell)
         if found is None:
-            found = tuple(place for place, rule in enumerate(self.rules) if rule.trigger.holds(value))
+            rules = enumerate(self.rules)
+            found = tuple(place for place, rule in rules if rule.single and rule.triggers(value))
             self._holding[cell] = found
         return found
 
@@ -57,7 +83,12 @@ class Intervals:
         return {place for at in self._at[first:last] for place in at}
 
     def run(self, states: Mapping[int, SensorState], value: float) -> tuple[float, float]:
-        """Bounds, both ends in, around this value, between which no sensor changes state. `states`: the not clear."""
+        """Bounds, both ends in, around this value, between which no sensor changes state. `states`: the not clear.
+
+        Nothing is between them when every reading has to be looked at.
+        """
+        if (self.others and self.lane is None) or (self.silences and any(state.struck for state in states.values())):
+            return INFINITY, -INFINITY
         cell = self.cell(value)
         if states:
             return self._bounds(states, cell)

@@ -3,6 +3,8 @@
 1. Now is the newest reading's time, carried on by the wall clock only while the broker has confirmed, at most
    CONFIRMED_WITHIN ago, that the partition is read to its end. Behind, moving or cut off, it stands still.
 2. Time in which the broker could not be reached, or nobody looked, is kept as an outage: it makes nobody older.
+3. Of these, `unreached` are those in which this process looked, and the broker did not answer: a sensor's silence does
+   not grow in them. It does grow while no detector runs, or one is frozen: what was due then fires afterwards.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ CONFIRMED_WITHIN = 5_000
 MOST_OUTAGES = 64
 """Kept per partition, the newest; the horizons in use reach back over fewer."""
 
+TICKS_UNANSWERED = 3
+"""One or two may come late after a process was frozen, before the broker has been asked again."""
+
 
 @dataclass(slots=True)
 class PartitionTime:
@@ -26,6 +31,9 @@ class PartitionTime:
     alive_at: int | None = None  # wall clock: the broker's last sign of life
     carried_at: int | None = None  # wall clock up to which now has been carried; None: it stands still
     outages: list[tuple[int, int]] = field(default_factory=list)  # event time from, to; ascending, not touching
+    unreached: list[tuple[int, int]] = field(default_factory=list)  # the same
+    looked_at: int | None = None  # wall clock of the last tick
+    unanswered: int = 0  # ticks in a row, each soon after the one before, without a fresh sign of life
 
     def read(self, newest: int) -> None:
         """A reading of this time has been judged."""
@@ -36,11 +44,15 @@ class PartitionTime:
         if self.alive_at is not None and self.now:
             silent = at - max(self.alive_at, self.carried_at or 0)
             if silent > CONFIRMED_WITHIN:
-                self._lost(self.now, self.now + silent)
+                _lose(self.outages, self.now, self.now + silent)
+                if self.unanswered >= TICKS_UNANSWERED:
+                    _lose(self.unreached, self.now, self.now + silent)
+        self.unanswered = 0
         self.alive_at = max(at, self.alive_at or 0)
 
     def carry(self, wall: int, end_confirmed_at: int | None) -> None:
         """The wall clock has moved; `end_confirmed_at`: when the broker last said that all has been read."""
+        self._look(wall)
         if end_confirmed_at is None or wall - end_confirmed_at > CONFIRMED_WITHIN or not self.now:
             self.carried_at = None
             return
@@ -62,12 +74,24 @@ class PartitionTime:
             upper = min(upper, start)
         return upper - left
 
-    def _lost(self, start: int, end: int) -> None:
-        if self.outages and start <= self.outages[-1][1]:
-            start, end = self.outages[-1][0], self.outages[-1][1] + (end - start)
-            self.outages.pop()
-        self.outages.append((start, end))
-        del self.outages[:-MOST_OUTAGES]
+    @property
+    def is_live(self) -> bool:
+        """Whether all has been read, and time goes on by itself."""
+        return self.carried_at is not None
+
+    def _look(self, wall: int) -> None:
+        looking = self.looked_at is not None and 0 <= wall - self.looked_at <= CONFIRMED_WITHIN
+        silent = self.alive_at is not None and wall - self.alive_at > CONFIRMED_WITHIN
+        self.unanswered = self.unanswered + 1 if looking and silent else 0
+        self.looked_at = wall
+
+
+def _lose(outages: list[tuple[int, int]], start: int, end: int) -> None:
+    if outages and start <= outages[-1][1]:
+        start, end = outages[-1][0], outages[-1][1] + (end - start)
+        outages.pop()
+    outages.append((start, end))
+    del outages[:-MOST_OUTAGES]
 
 
 def silences(times: Iterable[int]) -> list[tuple[int, int]]:

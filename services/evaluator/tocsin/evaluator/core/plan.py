@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from tocsin.evaluator.core.intervals import Intervals
-from tocsin.evaluator.core.sensor import Rule
+from tocsin.evaluator.core.rule import Rule, make_rule
 from tocsin.shared.configuration.groups import group_matcher
-from tocsin.shared.configuration.records import Sensor
+from tocsin.shared.configuration.patterns import name_matcher
+from tocsin.shared.configuration.records import DEFAULT_FORGET_AFTER_MS, Sensor
 from tocsin.shared.configuration.snapshot import Configuration, notification_revision, sensor_revision
 
 InGroup = Callable[[str, Mapping[str, str]], bool]
@@ -18,31 +21,86 @@ EVERY_SYSTEM = ""
 
 @dataclass(frozen=True, slots=True)
 class PlannedSensor:
-    """A sensor as the detector needs it."""
+    """A sensor as the detector needs it, on the systems that its rule is meant for."""
 
     id: str
     name: str
     revision: str
     rule: Rule
-    trigger_text: str
-    clear_text: str
+
+    def level_name(self, level: int) -> str | None:
+        """By its place; None where there is none, or it has no name."""
+        return self.rule.levels[level].name if level >= 0 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A sensor's rule on the systems that match."""
+
+    matches: Callable[[str], bool]
+    sensor: PlannedSensor
+
+
 class MetricPlan:
-    """The sensors of one metric, in order of their ids; a place is an index here."""
+    """The sensors of one metric, in order of their ids; a place is an index here.
 
-    sensors: tuple[PlannedSensor, ...]
-    intervals: Intervals
-    places: Mapping[tuple[str, str], int]  # by id and revision
+    On some systems they may have other rules: ask `on` for the plan there. Places are the same everywhere.
+    """
+
+    def __init__(
+        self, sensors: Sequence[PlannedSensor], overrides: Mapping[int, Sequence[Override]] = MappingProxyType({})
+    ) -> None:
+        """`overrides`: by place, the first that matches wins."""
+        self.sensors = tuple(sensors)
+        self.intervals = Intervals([sensor.rule for sensor in sensors])
+        self.places = {(sensor.id, sensor.revision): place for place, sensor in enumerate(sensors)}
+        self._overrides = {place: tuple(row) for place, row in overrides.items() if row}
+        self._variants: dict[tuple[int, ...], MetricPlan] = {}
+        self._by_system: dict[str, MetricPlan] = {}
+
+        every = (*self.sensors, *(one.sensor for row in self._overrides.values() for one in row))
+        self.windowed = any(sensor.rule.window is not None for sensor in every)
+        self.silences = any(sensor.rule.no_data is not None for sensor in every)
+
+    @property
+    def overridden(self) -> bool:
+        """Whether the plan depends on the system at all."""
+        return bool(self._overrides)
+
+    def on(self, system: str) -> MetricPlan:
+        """The plan for this system."""
+        if not self._overrides:
+            return self
+        found = self._by_system.get(system)
+        if found is None:
+            found = self._by_system[system] = self._variant(system)
+        return found
+
+    def _variant(self, system: str) -> MetricPlan:
+        choice = tuple(
+            next((number for number, one in enumerate(row) if one.matches(system)), -1)
+            for row in self._overrides.values()
+        )
+        if choice not in self._variants:
+            sensors = list(self.sensors)
+            for (place, row), number in zip(self._overrides.items(), choice, strict=True):
+                if number >= 0:
+                    sensors[place] = row[number].sensor
+            self._variants[choice] = MetricPlan(sensors)
+        return self._variants[choice]
+
+    def all_intervals(self) -> tuple[Intervals, ...]:
+        """Of all systems met so far."""
+        return (self.intervals, *(variant.intervals for variant in self._variants.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A sensor of a notification: on any instance, or on the named one."""
+    """A sensor of a notification: on any instance, or on the named one; at this level, by place, or above."""
 
     sensor_id: str
     instance: str | None
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +112,7 @@ class PlannedNotification:
     uses: tuple[Use, ...]
     group: str  # key of Plan.groups
     within: int  # reporting_within, ms
+    forget_after: int = DEFAULT_FORGET_AFTER_MS
 
 
 @dataclass(frozen=True)
@@ -66,32 +125,54 @@ class Plan:
     notifications: Mapping[str, PlannedNotification] = field(default_factory=dict)
     groups: Mapping[str, InGroup] = field(default_factory=dict)
     by_sensor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # sensor id → notification ids
+    forget_after: int = DEFAULT_FORGET_AFTER_MS  # a system not heard for this long is forgotten: the longest of all
+    broken: Mapping[str, str] = field(default_factory=dict)  # sensors that cannot be judged, and why
 
 
 def plan_sensor(sensor: Sensor) -> PlannedSensor:
-    return PlannedSensor(
-        id=sensor.id,
-        name=sensor.name,
-        revision=sensor_revision(sensor),
-        rule=Rule(sensor.trigger, sensor.clear, sensor.for_),
-        trigger_text=str(sensor.trigger),
-        clear_text=str(sensor.clear) if sensor.clear else f"not {sensor.trigger}",
-    )
+    """Without its overrides. Raises ValueError for what cannot be judged."""
+    return PlannedSensor(sensor.id, sensor.name, sensor_revision(sensor), make_rule(sensor))
+
+
+def plan_overrides(sensor: Sensor) -> list[Override]:
+    """Raises ValueError."""
+    revision = sensor_revision(sensor)
+    return [
+        Override(
+            name_matcher(one.systems),
+            PlannedSensor(sensor.id, sensor.name, revision, make_rule(sensor.overridden(one))),
+        )
+        for one in sensor.overrides
+    ]
+
+
+def _plan_metrics(sensors: Iterable[Sensor]) -> tuple[dict[str, MetricPlan], dict[str, str]]:
+    planned: dict[str, list[PlannedSensor]] = {}
+    overrides: dict[str, dict[int, list[Override]]] = {}
+    broken: dict[str, str] = {}
+    for sensor in sorted(sensors, key=lambda one: one.id):
+        try:
+            one, others = plan_sensor(sensor), plan_overrides(sensor)
+        except (ValueError, re.error) as error:
+            broken[sensor.id] = str(error)
+            continue
+        places = planned.setdefault(sensor.metric, [])
+        overrides.setdefault(sensor.metric, {})[len(places)] = others
+        places.append(one)
+    return {metric: MetricPlan(found, overrides[metric]) for metric, found in planned.items()}, broken
+
+
+def level_place(sensor: Sensor, level: str | None) -> int:
+    """Where a level stands among those of its sensor; above all of them when it has none of that name."""
+    names = [one.name for one in sensor.levels]
+    if level is None:
+        return 0
+    return names.index(level) if level in names else len(names)
 
 
 def make_plan(configuration: Configuration) -> Plan:
     """Notifications that name a missing sensor or group are left out: they are not judged."""
-    by_metric: dict[str, list[PlannedSensor]] = {}
-    for sensor in sorted(configuration.sensors.values(), key=lambda one: one.id):
-        by_metric.setdefault(sensor.metric, []).append(plan_sensor(sensor))
-    metrics = {
-        metric: MetricPlan(
-            tuple(sensors),
-            Intervals([sensor.rule for sensor in sensors]),
-            {(sensor.id, sensor.revision): place for place, sensor in enumerate(sensors)},
-        )
-        for metric, sensors in by_metric.items()
-    }
+    metrics, broken = _plan_metrics(configuration.sensors.values())
     notifications: dict[str, PlannedNotification] = {}
     groups: dict[str, InGroup] = {}
     by_sensor: dict[str, list[str]] = {}
@@ -101,9 +182,13 @@ def make_plan(configuration: Configuration) -> Plan:
             continue
         group = notification.group_id or EVERY_SYSTEM
         groups[group] = group_matcher(configuration.groups.get(group))
-        uses = tuple(Use(use.sensor_id, use.instance) for use in notification.sensors)
-        within = notification.reporting_within
-        notifications[notification.id] = PlannedNotification(notification.id, revision, uses, group, within)
+        uses = tuple(
+            Use(use.sensor_id, use.instance, level_place(configuration.sensors[use.sensor_id], use.level))
+            for use in notification.sensors
+        )
+        notifications[notification.id] = PlannedNotification(
+            notification.id, revision, uses, group, notification.reporting_within, notification.forget_after
+        )
         for sensor_id in {use.sensor_id for use in uses}:
             by_sensor.setdefault(sensor_id, []).append(notification.id)
     return Plan(
@@ -113,4 +198,6 @@ def make_plan(configuration: Configuration) -> Plan:
         notifications=notifications,
         groups=groups,
         by_sensor={sensor: tuple(ids) for sensor, ids in by_sensor.items()},
+        forget_after=max((one.forget_after for one in notifications.values()), default=DEFAULT_FORGET_AFTER_MS),
+        broken=broken,
     )

@@ -1,37 +1,40 @@
 """Who matches and who reports: the two counts of a notification in each input partition. Pure.
 
-Systems are numbers here. A system matches when all the notification's sensors are triggered on it at the same time,
-it is in the group, and it is reporting.
+Systems are numbers here. A system matches when all the notification's sensors are triggered on it at the same time, at
+the named level or above, it is in the group, and it is reporting. One on which a sensor of the notification is
+triggered because it fell silent counts as reporting, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.evaluator.core.plan import Plan, Use
+from tocsin.evaluator.core.plan import Plan, PlannedNotification, Use
+from tocsin.evaluator.core.sensor import NONE
+from tocsin.evaluator.core.sensor_event import Standing
 
 Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
 
 class Triggered:
-    """Where each sensor is triggered."""
+    """Where each sensor is triggered, and how."""
 
     def __init__(self) -> None:
-        self._on: dict[str, dict[int, set[str | None]]] = {}
+        self._on: dict[str, dict[int, dict[str | None, Standing]]] = {}
 
-    def mark(self, sensor_id: str, system: int, instance: str | None, on: bool) -> None:
-        if on:
-            self._on.setdefault(sensor_id, {}).setdefault(system, set()).add(instance)
+    def mark(self, sensor_id: str, system: int, instance: str | None, standing: Standing) -> None:
+        if standing.level != NONE:
+            self._on.setdefault(sensor_id, {}).setdefault(system, {})[instance] = standing
             return
         systems = self._on.get(sensor_id)
         instances = systems.get(system) if systems else None
         if systems is None or instances is None:
             return
-        instances.discard(instance)
+        instances.pop(instance, None)
         if not instances:
             del systems[system]
             if not systems:
@@ -39,11 +42,26 @@ class Triggered:
 
     def all_on(self, uses: tuple[Use, ...], system: int) -> bool:
         """Whether every use is satisfied on this system."""
-        for use in uses:
-            instances = self._on.get(use.sensor_id, {}).get(system)
-            if not instances or (use.instance is not None and use.instance not in instances):
-                return False
-        return True
+        return all(any(True for _ in self._satisfying(use, system)) for use in uses)
+
+    def by_silence(self, uses: tuple[Use, ...], system: int) -> bool:
+        """Whether one of them is, because the system fell silent."""
+        return any(standing.by_silence for use in uses for standing in self._satisfying(use, system))
+
+    def _satisfying(self, use: Use, system: int) -> Iterator[Standing]:
+        instances = self._on.get(use.sensor_id, {}).get(system, {})
+        for instance, standing in instances.items():
+            if standing.level >= use.level and (use.instance is None or use.instance == instance):
+                yield standing
+
+    def silent(self, uses: tuple[Use, ...]) -> set[int]:
+        """The systems where one of them is satisfied by silence."""
+        return {
+            system
+            for use in uses
+            for system in self._on.get(use.sensor_id, {})
+            if any(standing.by_silence for standing in self._satisfying(use, system))
+        }
 
     def candidates(self, uses: tuple[Use, ...]) -> set[int]:
         """The systems where every use is satisfied."""
@@ -62,6 +80,7 @@ class Population:
         self._members: dict[str, Bools] = {}
         self._known = 0
         self._matching: dict[str, set[int]] = {}
+        self._silent: dict[str, set[int]] = {}
         self.replan(plan)
 
     def replan(self, plan: Plan) -> None:
@@ -73,6 +92,9 @@ class Population:
         self._matching = {
             notification.id: self.triggered.candidates(notification.uses)
             for notification in plan.notifications.values()
+        }
+        self._silent = {
+            notification.id: self.triggered.silent(notification.uses) for notification in plan.notifications.values()
         }
 
     def grow(self, systems: int) -> None:
@@ -91,15 +113,14 @@ class Population:
             for group, matches in self._plan.groups.items():
                 self._members[group][system] = matches(*self._describe(system))
 
-    def change(self, sensor_id: str, system: int, instance: str | None, on: bool) -> tuple[str, ...]:
-        """A sensor was triggered or cleared; the notifications that name it."""
-        self.triggered.mark(sensor_id, system, instance, on)
+    def change(self, sensor_id: str, system: int, instance: str | None, standing: Standing) -> tuple[str, ...]:
+        """A sensor stands so now; the notifications that name it."""
+        self.triggered.mark(sensor_id, system, instance, standing)
         ids = self._plan.by_sensor.get(sensor_id, ())
         for notification_id in ids:
-            if self.triggered.all_on(self._plan.notifications[notification_id].uses, system):
-                self._matching[notification_id].add(system)
-            else:
-                self._matching[notification_id].discard(system)
+            uses = self._plan.notifications[notification_id].uses
+            _set(self._matching[notification_id], system, self.triggered.all_on(uses, system))
+            _set(self._silent[notification_id], system, self.triggered.by_silence(uses, system))
         return ids
 
     def reporting(self, group: str, heard: Numbers, partition: Numbers, horizons: Numbers) -> tuple[Bools, list[int]]:
@@ -113,6 +134,30 @@ class Population:
         mask = members & (heard[:size] > horizons[partition[:size]]) & (heard[:size] >= 0)
         return mask, np.bincount(partition[:size][mask], minlength=len(horizons)).tolist()
 
+    def with_silent(
+        self,
+        notification: PlannedNotification,
+        reporting: tuple[Bools, list[int]],
+        heard: Numbers,
+        partition: Numbers,
+        horizons: Numbers,
+    ) -> tuple[Bools, list[int]]:
+        """Who reports, and the systems of its group that a sensor of this notification is triggered on by silence.
+
+        `horizons`: by partition, before which a system is forgotten.
+        """
+        silent = self._silent[notification.id]
+        if not silent:
+            return reporting
+        mask, counts = reporting
+        members = self._members[notification.group]
+        systems = np.fromiter(silent, np.int64, len(silent))
+        remembered = heard[systems] > horizons[partition[systems]]
+        added = systems[members[systems] & ~mask[systems] & remembered]
+        mask = mask.copy()
+        mask[added] = True
+        return mask, (np.array(counts) + np.bincount(partition[added], minlength=len(counts))).tolist()
+
     def matched(self, notification_id: str, reporting: Bools, partition: Numbers, partitions: int) -> list[list[int]]:
         """The matching systems that report, by partition, ascending."""
         found: list[list[int]] = [[] for _ in range(partitions)]
@@ -123,3 +168,10 @@ class Population:
             for system, at in zip(systems.tolist(), partition[systems].tolist(), strict=True):
                 found[at].append(system)
         return found
+
+
+def _set(systems: set[int], system: int, inside: bool) -> None:
+    if inside:
+        systems.add(system)
+    else:
+        systems.discard(system)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from tocsin.evaluator.core.partition_time import PartitionTime
-from tocsin.evaluator.core.sensor import Phase
+from tocsin.evaluator.core.sensor_event import standing
 from tocsin.evaluator.detector.columns import Ints
 from tocsin.evaluator.detector.engine import Engine, Partition
 from tocsin.evaluator.detector.output import Output
@@ -27,8 +27,11 @@ from tocsin.evaluator.detector.rows import (
     SeriesRow,
     SystemsRow,
     TagsRow,
+    WindowsRow,
     decode_row,
+    state_of,
 )
+from tocsin.evaluator.detector.window_rows import read_windows, write_windows
 
 
 def partition_row(engine: Engine, partition: int, output: Output) -> None:
@@ -48,6 +51,7 @@ def partition_row(engine: Engine, partition: int, output: Output) -> None:
             time.now,
             time.alive_at,
             list(time.outages),
+            list(time.unreached),
         ),
     )
 
@@ -63,6 +67,7 @@ def checkpoint(engine: Engine, output: Output) -> None:
     for partition, chunk in _chunks_of(series.dirty, series.slot, partition_of, series.size):
         members = np.array(series.of_partition[partition][chunk * CHUNK :][:CHUNK], np.int64)
         output.row(partition, ("order", chunk), _order_row(engine, members))
+        write_windows(engine, (partition, chunk), members, output)
     systems.dirty[:] = False
     series.dirty[:] = False
     for number in [number for number in series.ties if not series.tied[number]]:
@@ -134,6 +139,8 @@ def _restore(engine: Engine, partition: int, rows: Mapping[Key, bytes]) -> None:
         _restore_systems(engine, partition, decode_row(SystemsRow, data))
     for _, data in _sorted(rows, "order"):
         _restore_order(engine, partition, decode_row(OrderRow, data))
+    for key, data in _sorted(rows, "windows"):
+        read_windows(engine, partition, key, decode_row(WindowsRow, data))
     for key, data in rows.items():
         if key[0] == "tags":
             system = engine.systems.add(key[1], partition)
@@ -146,18 +153,19 @@ def _restore_states(engine: Engine, partition: int, rows: Mapping[Key, bytes], o
             row = decode_row(SeriesRow, data)
             series = _series(engine, partition, key[1], key[2], key[3])
             for sensor in row.sensors:
-                if sensor.phase == Phase.TRIGGERED:
-                    engine.population.change(sensor.id, int(engine.series.system[series]), key[3], on=True)
+                system = int(engine.series.system[series])
+                engine.population.change(sensor.id, system, key[3], standing(state_of(sensor)))
             engine.restore_states(series, row.sensors, output)
 
 
 def _partition(row: PartitionRow) -> Partition:
-    time = PartitionTime(row.now, row.alive_at, None, [(start, end) for start, end in row.outages])
+    outages, unreached = ([(start, end) for start, end in found] for found in (row.outages, row.unreached))
+    time = PartitionTime(row.now, row.alive_at, None, outages, unreached)
     return Partition(time, row.epoch, row.checkpoint, row.next_offset)
 
 
 def _sorted(rows: Mapping[Key, bytes], kind: str) -> Iterable[tuple[Key, bytes]]:
-    return sorted((item for item in rows.items() if item[0][0] == kind), key=lambda item: int(item[0][1]))
+    return sorted((item for item in rows.items() if item[0][0] == kind), key=lambda item: tuple(map(int, item[0][1:])))
 
 
 def _restore_systems(engine: Engine, partition: int, row: SystemsRow) -> None:

@@ -5,7 +5,7 @@ It holds everything about the partitions of one assignment, and begins anew with
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,15 +14,18 @@ from tocsin.evaluator.core.intervals import Intervals
 from tocsin.evaluator.core.partition_time import PartitionTime, silences
 from tocsin.evaluator.core.plan import MetricPlan, Plan
 from tocsin.evaluator.core.population import Population
-from tocsin.evaluator.core.sensor import Phase, SensorState
-from tocsin.evaluator.core.series import NEVER
-from tocsin.evaluator.detector.changes import change_by_edit, change_by_reading, is_visible
+from tocsin.evaluator.core.sensor import NEVER, SHOWN_CLEAR, Pauses, SensorState, shown
+from tocsin.evaluator.core.sensor_event import Standing, standing
+from tocsin.evaluator.core.series import Moved, remember_reading
+from tocsin.evaluator.core.windows import Tumbling
+from tocsin.evaluator.detector.changes import Place, change_of, change_to_clear
 from tocsin.evaluator.detector.columns import Columns, Ints
-from tocsin.evaluator.detector.judging import Judged, Move, Readings, judge_batch
+from tocsin.evaluator.detector.judging import Judged, Move, Readings, judge_batch, judge_timers
 from tocsin.evaluator.detector.knowledge import Knowledge, differ
-from tocsin.evaluator.detector.output import Output
+from tocsin.evaluator.detector.output import Output, Stood
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
-from tocsin.evaluator.detector.rows import VERSION, SensorRow, SeriesRow, TagsRow
+from tocsin.evaluator.detector.rows import VERSION, SensorRow, SeriesRow, TagsRow, sensor_row, state_of
+from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME
 from tocsin.shared.readings import Reason, Rejection
 
 _UNWATCHED = Intervals([])
@@ -65,7 +68,9 @@ class Engine(Knowledge):
         self.owned: dict[int, Partition] = {}
         self.counts = Counts()
         self.population = Population(plan, self.systems.describe)
+        self.off: set[str] = set()  # sensors that are switched off, as far as has been said
         self._rows_there: set[int] = set()  # series with a row in the changelog
+        self.window_parts: dict[tuple[int, int], int] = {}  # rows of windows there, by partition and chunk
 
     # --- readings ---
 
@@ -75,6 +80,7 @@ class Engine(Knowledge):
         self.adopt()
         rejected: dict[int, list[Rejection]] = dict(parsed.rejected)
         self._notice_silences(parsed)
+        self._note_pauses()
         rows = self._numbered(parsed, rejected)
         if len(rows.series):
             self._hear(rows)
@@ -99,6 +105,14 @@ class Engine(Knowledge):
                 for _, after in silences([owned.time.alive_at, *arrivals]):
                     owned.time.alive(after)
                 owned.time.alive(max(arrivals))
+
+    def _note_pauses(self) -> None:
+        there = any(owned.time.unreached for owned in self.owned.values())
+        self.series.pauses_of = self._pauses_of if there else None
+
+    def _pauses_of(self, series: int) -> Pauses:
+        owned = self.owned.get(self.partition_of(series))
+        return owned.time.unreached if owned is not None else ()
 
     def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> _Rows:
         columns = self._with_slow(parsed)
@@ -175,16 +189,23 @@ class Engine(Knowledge):
         return self._only_order(readings)
 
     def _only_order(self, readings: Readings) -> Judged:
+        """Nothing is out of bounds: only the order of readings moves on, and what is in windows."""
         table = self.series
         size = table.size
-        drawn = table.low, table.high, table.deadline
-        table.low, table.high = np.full(len(drawn[0]), -np.inf), np.full(len(drawn[1]), np.inf)
-        table.deadline = np.full(len(drawn[2]), NEVER)
+        shortcuts = table.low, table.high, table.deadline, table.silence
+        table.low, table.high = np.full(len(table.low), -np.inf), np.full(len(table.high), np.inf)
+        table.deadline, table.silence = np.full(len(table.low), NEVER), np.full(len(table.low), NO_SILENCE)
+        windowed = np.array([plan is not None and plan.windowed for plan in self._plans], np.bool_)
+        if windowed.any():  # those that are no columns yet, or never, go in one by one
+            table.rings.extend(size)
+            alone = windowed[table.metric[:size]] & (table.rings.base[:size] < 0)
+            table.low[:size][alone] = np.inf
+            table.rings.draw_all(-np.inf, np.inf)
         try:
-            return judge_batch(table, readings, lambda number: _UNWATCHED)
+            return judge_batch(table, readings, self._intervals_of, remember_reading)
         finally:
-            assert table.size == size
-            table.low, table.high, table.deadline = drawn
+            table.low, table.high, table.deadline, table.silence = shortcuts
+            table.rings.draw_all(np.inf, -np.inf)
 
     def _intervals_of(self, series: int) -> Intervals:
         plan = self.plan_of(series)
@@ -207,42 +228,90 @@ class Engine(Knowledge):
         touched: dict[int, None] = {}
         for move in moves:
             touched[move.series] = None
-            if not is_visible(move.moved):
-                continue
-            plan = self.plan_of(move.series)
-            assert plan is not None
-            sensor = plan.sensors[move.moved.place]
             message = int(rows.columns.message[move.row])
-            offset = int(parsed.batch.offset[message])
-            output.changes.append(
-                change_by_reading(
-                    sensor,
-                    self.describe(move.series),
-                    move.moved,
-                    (int(rows.columns.time[move.row]), float(rows.columns.value[move.row])),
-                    (int(parsed.batch.partition[message]), offset, int(rows.columns.within[move.row])),
-                )
-            )
-            self._set_triggered(sensor.id, move.series, move.moved.after.phase)
+            offset, partition = int(parsed.batch.offset[message]), int(parsed.batch.partition[message])
+            place = partition, offset, int(rows.columns.within[move.row])
+            self._publish(move.series, move.moved, place, output)
         for series in touched:
-            self._state_row(series, output)
+            self.write_states(series, output)
 
-    def _set_triggered(self, sensor_id: str, series: int, phase: Phase) -> None:
+    def _publish(self, series: int, moved: Moved, place: Place | None, output: Output) -> None:
+        plan = self.plan_of(series)
+        assert plan is not None
+        sensor = plan.sensors[moved.place]
+        change = change_of(sensor, self.describe(series), moved, place)
+        if change is not None:
+            output.changes.append(change)
+        stands = standing(moved.after)
+        if stands != standing(moved.before):
+            self.stand(sensor.id, series, stands, output, (moved.due, place if moved.due is None else None))
+
+    def stand(
+        self,
+        sensor_id: str,
+        series: int,
+        stands: Standing,
+        output: Output,
+        by: tuple[int | None, Place | None] = (None, None),
+    ) -> None:
+        """A sensor stands so on a series from now on. `by`: due time of a timer, or place of a reading."""
         _, _, instance = self.describe(series)
-        self.population.change(sensor_id, int(self.series.system[series]), instance, phase is Phase.TRIGGERED)
+        system = int(self.series.system[series])
+        self.population.change(sensor_id, system, instance, stands)
+        output.stood.append(Stood(sensor_id, system, instance, stands, *by))
 
-    def _state_row(self, series: int, output: Output) -> None:
+    def newly_off(self) -> list[tuple[str, str]]:
+        """Sensors that could not be judged and are not asked any more, since the last call: name, why."""
+        found = dict(self.plan.broken)
+        for plan in self.plan.metrics.values():
+            for intervals in plan.all_intervals():
+                found.update({plan.sensors[place].id: why for place, why in intervals.off.items()})
+        new = [(self.plan.sensor_names.get(id_, id_), why) for id_, why in found.items() if id_ not in self.off]
+        self.off = set(found)
+        return new
+
+    def write_states(self, series: int, output: Output) -> None:
+        """The row of a series as it is now, or a tombstone."""
         states = self.series.states.get(series)
         plan = self.plan_of(series)
         partition = self.partition_of(series)
         key = ("series", *self.describe(series))
         if states and plan is not None:
-            sensors = [_sensor_row(plan, place, state) for place, state in sorted(states.items())]
+            sensors = [sensor_row(plan.sensors[place], state) for place, state in sorted(states.items())]
             output.row(partition, key, SeriesRow(VERSION, sensors))
             self._rows_there.add(series)
         elif series in self._rows_there:
             output.row(partition, key, None)
             self._rows_there.discard(series)
+
+    # --- time ---
+
+    def fire_timers(self, now: Mapping[int, int], *, including: bool = False) -> Output:
+        """Fire what is due before "now", or at it, too; by partition. In order of due times."""
+        output = Output()
+        self._note_pauses()
+        found = judge_timers(self.series, self._due(now, including), self._intervals_of, including)
+        for series, moved in sorted(found, key=lambda item: item[1].due or 0):
+            self._publish(series, moved, None, output)
+        for series in dict.fromkeys(series for series, _ in found):
+            self.write_states(series, output)
+        return output
+
+    def _due(self, now: Mapping[int, int], including: bool) -> Iterator[tuple[int, int]]:
+        """Series in which a timer may be due, with their "now"."""
+        table = self.series
+        size = table.size
+        if not size:
+            return
+        limits = np.full(self.partitions, NO_TIME, np.int64)
+        for partition, time in now.items():
+            limits[partition] = time + including
+        limit = limits[self.systems.partition[table.system[:size]]]
+        waiting = table.due[:size] < limit
+        if table.silences:
+            waiting |= (table.newest[:size] + table.silence[:size] < limit) & (table.newest[:size] != NO_TIME)
+        for series in np.flatnonzero(waiting).tolist():
+            yield series, now[self.partition_of(series)]
 
     # --- configuration ---
 
@@ -251,17 +320,51 @@ class Engine(Knowledge):
         output = Output()
         names = {**self.plan.sensor_names, **plan.sensor_names}
         both = self.take_plan(plan)
+        self._move_windows(both)
         for series in sorted(self.series.states):
             before, after = both[int(self.series.metric[series])]
             if before is not None and differ(before, after):
-                rows = [_sensor_row(before, *item) for item in sorted(self.series.states.pop(series).items())]
+                states = sorted(self.series.states.pop(series).items())
+                there = before.on(self.describe(series)[0])
+                rows = [sensor_row(there.sensors[place], state) for place, state in states]
                 self._set_states(series, rows, names, output)
+        self.draw_deadlines()
         self.population.replan(plan)
         return output
+
+    def _move_windows(self, both: Sequence[tuple[MetricPlan | None, MetricPlan | None]]) -> None:
+        """Windows of sensors that stay go on; the others begin anew, empty."""
+        table = self.series
+        for series in {*table.windows, *table.rings.numbers()}:
+            before, after = both[int(table.metric[series])]
+            if before is None or not differ(before, after):
+                continue
+            windows = table.windows.pop(series, {})
+            if table.rings.has(series):
+                windows[int(table.rings.place[series])] = table.rings.window(series)
+                table.rings.drop(series)
+            places = after.places if after is not None else {}
+            moved = {
+                places[key]: windows[place]
+                for key, place in before.places.items()
+                if place in windows and key in places
+            }
+            if moved:
+                table.windows[series] = moved
 
     def finish_restoring(self) -> None:
         """All rows are taken in."""
         self.population.grow(self.systems.size)
+        self._close_windows()
+        self.draw_deadlines()
+
+    def _close_windows(self) -> None:
+        """Tumbling windows that were judged after the checkpoint."""
+        for series, windows in self.series.windows.items():
+            states = self.series.states.get(series, {})
+            for place, window in windows.items():
+                if isinstance(window, Tumbling) and place in states:
+                    window.close_until(max(states[place].judged_at, states[place].closed))
 
     def restore_states(self, series: int, rows: Iterable[SensorRow], output: Output) -> None:
         """States as they stand in the changelog."""
@@ -278,19 +381,16 @@ class Engine(Knowledge):
             if place is None:
                 gone.append(row)
             else:
-                states[place] = SensorState(Phase(row.phase), row.since)
+                states[place] = state_of(row)
         if states:
             self.series.states[series] = states
         for row in gone:
-            if row.phase == Phase.TRIGGERED:
+            state = state_of(row)
+            if shown(state) != SHOWN_CLEAR:
                 owned = self.owned.get(self.partition_of(series))
                 now = owned.time.now if owned is not None else row.since
-                output.changes.append(change_by_edit(row, self.describe(series), now, names))
-                self._set_triggered(row.id, series, Phase.CLEAR)
+                change = change_to_clear(row, state, self.describe(series), now, ("edited", names))
+                output.changes.append(change)
+            self.stand(row.id, series, Standing(), output)
         if gone:
-            self._state_row(series, output)
-
-
-def _sensor_row(plan: MetricPlan, place: int, state: SensorState) -> SensorRow:
-    sensor = plan.sensors[place]
-    return SensorRow(sensor.id, sensor.revision, int(state.phase), state.since)
+            self.write_states(series, output)

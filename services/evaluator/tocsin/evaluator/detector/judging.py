@@ -9,19 +9,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from tocsin.evaluator.core.intervals import Intervals
-from tocsin.evaluator.core.series import Moved, Series, take_reading
+from tocsin.evaluator.core.sensor import NEVER
+from tocsin.evaluator.core.series import Moved, Series, fire_timers, lane_bounds, take_reading
 from tocsin.evaluator.core.series_order import Order, Verdict
+from tocsin.evaluator.core.windows import Moving, Window
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints
-from tocsin.evaluator.detector.tables import NO_TIME, SeriesTable
+from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, SeriesTable
+
+T = TypeVar("T")
 
 ROUNDS = 6
 """A series is rarely in a batch more often; the others are sorted."""
+
+WINDOW_ROUNDS = 48
+"""The same where there are windows; the others are judged one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,16 @@ class Judged:
     repeated: int = 0
 
 
-def judge_batch(table: SeriesTable, readings: Readings, intervals_of: Callable[[int], Intervals]) -> Judged:
-    """`intervals_of`: those of the metric of a series, by the series' number."""
+IntervalsOf = Callable[[int], Intervals]
+"""Those of a series' metric on its system, by the series' number."""
+
+TakeOne = Callable[[Intervals, Series, int, float], tuple[Verdict, list[Moved]]]
+
+
+def judge_batch(
+    table: SeriesTable, readings: Readings, intervals_of: IntervalsOf, take_one: TakeOne = take_reading
+) -> Judged:
+    """`take_one` does it for a series that has to be looked at singly."""
     series, times, values = readings.series, readings.times, readings.values
     out = np.zeros(table.size, np.bool_)
     outside = (values < table.low[series]) | (values > table.high[series]) | (times >= table.deadline[series])
@@ -63,7 +79,8 @@ def judge_batch(table: SeriesTable, readings: Readings, intervals_of: Callable[[
     judged = Judged()
     _move_on(table, readings.at(np.flatnonzero(~out[series])), out, judged)
     table.dirty[series] = True
-    _one_by_one(table, readings, np.flatnonzero(out[series]), intervals_of, judged)
+    rows = np.flatnonzero(out[series])
+    _one_by_one(table, (rows, readings.at(rows)), intervals_of, take_one, judged)
     return judged
 
 
@@ -75,7 +92,8 @@ def _move_on(table: SeriesTable, readings: Readings, out: Bools, judged: Judged)
     repeated = np.zeros(len(series), np.bool_)
     first = np.zeros(table.size, np.int64)
     left = np.arange(len(series))
-    for _ in range(ROUNDS):
+    windows = _Windows(table, series)
+    for _ in range(windows.rounds):
         if not len(left):
             break
         first[series[left][::-1]] = left[::-1]
@@ -86,15 +104,59 @@ def _move_on(table: SeriesTable, readings: Readings, out: Bools, judged: Judged)
         later, same = time > newest, time == newest
         again = same & (value == table.last[number])
         out[number[same & ~again]] = True
+        if table.silences:  # perhaps one has struck before this reading
+            out[number[time > newest + table.silence[number]]] = True
         late[rows], repeated[rows] = time < newest, again
         _set_newest(table, number[later], time[later], value[later])
+        windows.take(readings.at(rows), later, out)
     if len(left):
         _in_runs(table, readings.at(left), out)
+        windows.leave(series[left], out)
     kept = ~out[series]
     back = np.flatnonzero(~kept)
     table.newest[series[back]], table.last[series[back]], table.tied[series[back]] = (column[back] for column in before)
+    windows.undo(back)
     judged.late += int(np.count_nonzero(late & kept))
     judged.repeated += int(np.count_nonzero(repeated & kept))
+
+
+class _Windows:
+    """The sliding windows of some readings' series, for a batch."""
+
+    def __init__(self, table: SeriesTable, series: Ints) -> None:
+        self._series = series
+        self._rings = table.rings
+        if table.windowed:
+            self._rings.extend(table.size)
+        there = self._rings.base[series] >= 0 if table.windowed else np.zeros(0, np.bool_)
+        self._any = bool(there.any())
+        self.rounds = WINDOW_ROUNDS if self._any else ROUNDS
+        if self._any:
+            self._rows = np.flatnonzero(there)
+            self._before = self._rings.begin(series[self._rows])
+
+    def take(self, readings: Readings, later: Bools, out: Bools) -> None:
+        """One reading each of some series; a late or an equal one may be in a window already."""
+        if not self._any:
+            return
+        there = (self._rings.base[readings.series] >= 0) & ~out[readings.series]
+        out[readings.series[there & ~later]] = True
+        taken = np.flatnonzero(there & later)
+        if len(taken):
+            moved = readings.at(taken)
+            doubtful = self._rings.take(moved.series, moved.times, moved.values)
+            out[moved.series[doubtful]] = True
+
+    def leave(self, series: Ints, out: Bools) -> None:
+        """There are too many readings of these."""
+        if self._any:
+            out[series[self._rings.base[series] >= 0]] = True
+
+    def undo(self, back: Ints) -> None:
+        """Of the readings at these places."""
+        if self._any and len(back):
+            mine = np.isin(self._rows, back)
+            self._rings.undo(self._series[self._rows[mine]], tuple(column[mine] for column in self._before))
 
 
 def _in_runs(table: SeriesTable, readings: Readings, out: Bools) -> None:
@@ -105,6 +167,8 @@ def _in_runs(table: SeriesTable, readings: Readings, out: Bools) -> None:
     previous = np.concatenate([np.zeros(1, np.int64), time[:-1]])
     previous[starts] = table.newest[number[starts]]
     out[number[time <= previous]] = True
+    if table.silences:
+        out[number[time > previous + table.silence[number]]] = True
     ends = np.append(starts[1:], len(number)) - 1
     _set_newest(table, number[ends], time[ends], sorted_.values[ends])
 
@@ -114,23 +178,40 @@ def _set_newest(table: SeriesTable, number: Ints, time: Ints, value: Floats) -> 
 
 
 def _one_by_one(
-    table: SeriesTable, readings: Readings, rows: Ints, intervals_of: Callable[[int], Intervals], judged: Judged
+    table: SeriesTable,
+    taken_out: tuple[Ints, Readings],
+    intervals_of: IntervalsOf,
+    take_one: TakeOne,
+    judged: Judged,
 ) -> None:
     found: dict[int, tuple[Series, Intervals]] = {}
-    single = readings.at(rows)
+    rows, single = taken_out
     columns = (rows.tolist(), single.series.tolist(), single.times.tolist(), single.values.tolist())
     for row, number, time, value in zip(*columns, strict=True):
         known = found.get(number)
         if known is None:
-            known = found[number] = load(table, number), intervals_of(number)
+            intervals = intervals_of(number)
+            known = found[number] = load(table, number), intervals
         one, intervals = known
-        verdict, moved = take_reading(intervals, one, time, value)
+        verdict, moved = take_one(intervals, one, time, value)
         if moved:
             judged.moves.extend([Move(row, number, sensor) for sensor in moved])
         judged.late += verdict is Verdict.LATE
         judged.repeated += verdict is Verdict.REPEATED
-    for number, (one, _) in found.items():
-        store(table, number, one)
+    for number, (one, intervals) in found.items():
+        store(table, number, one, intervals)
+
+
+def judge_timers(
+    table: SeriesTable, due: Iterable[tuple[int, int]], intervals_of: IntervalsOf, including: bool
+) -> list[tuple[int, Moved]]:
+    """Fire the timers of these series up to their "now"; what moves, series by series."""
+    found = []
+    for number, now in due:
+        one, intervals = load(table, number), intervals_of(number)
+        found += [(number, moved) for moved in fire_timers(intervals, one, now, including=including)]
+        store(table, number, one, intervals)
+    return found
 
 
 def load(table: SeriesTable, number: int) -> Series:
@@ -140,16 +221,24 @@ def load(table: SeriesTable, number: int) -> Series:
     if newest != NO_TIME:
         ties = table.ties.get(number) if table.tied[number] else None
         order = Order(newest, ties or (float(table.last[number]),))
+    silence = int(table.silence[number])
+    windows = table.windows.get(number, {})
+    if table.rings.has(number):
+        windows = {**windows, int(table.rings.place[number]): table.rings.window(number)}
     return Series(
         order,
         table.states.get(number, {}),
+        windows,
         float(table.low[number]),
         float(table.high[number]),
         int(table.deadline[number]),
+        int(table.due[number]),
+        NEVER if silence == NO_SILENCE else silence,
+        table.pauses_of(number) if table.pauses_of is not None else (),
     )
 
 
-def store(table: SeriesTable, number: int, series: Series) -> None:
+def store(table: SeriesTable, number: int, series: Series, intervals: Intervals) -> None:
     """Back into the table."""
     if series.order is not None:
         table.newest[number], table.last[number] = series.order.newest, series.order.values[-1]
@@ -159,7 +248,29 @@ def store(table: SeriesTable, number: int, series: Series) -> None:
         else:
             table.ties.pop(number, None)
     table.low[number], table.high[number], table.deadline[number] = series.low, series.high, series.deadline
-    if series.states:
-        table.states[number] = series.states
+    table.due[number], table.silence[number] = series.due, min(series.silence, NO_SILENCE)
+    table.silences = table.silences or series.silence != NEVER
+    _keep(table.states, number, series.states)
+    _keep(table.windows, number, _without_lane(table, number, series, intervals))
+
+
+def _without_lane(table: SeriesTable, number: int, series: Series, intervals: Intervals) -> dict[int, Window]:
+    """The windows that are no columns; the one that is goes into its ring."""
+    if intervals.lane is None:
+        table.rings.drop_if_there(number)
+        return series.windows
+    place, _ = intervals.lane
+    window, rule = series.windows.get(place), intervals.rules[place].window
+    if isinstance(window, Moving) and rule is not None:
+        bounds = lane_bounds(intervals, series.states, window.worth(rule))
+        table.rings.extend(table.size)
+        table.windowed = True
+        table.rings.put(number, place, rule, window, bounds)
+    return {}
+
+
+def _keep(kept: dict[int, dict[int, T]], number: int, found: dict[int, T]) -> None:
+    if found:
+        kept[number] = found
     else:
-        table.states.pop(number, None)
+        kept.pop(number, None)

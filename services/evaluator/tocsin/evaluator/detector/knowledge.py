@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tocsin.evaluator.core.plan import MetricPlan, Plan
-from tocsin.evaluator.core.series import NEVER
+from tocsin.evaluator.core.sensor import NEVER
+from tocsin.evaluator.core.series import draw_deadlines
 from tocsin.evaluator.detector.columns import Ints, Known
+from tocsin.evaluator.detector.judging import load, store
 from tocsin.evaluator.detector.names import Names
-from tocsin.evaluator.detector.tables import SeriesTable, Systems
+from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, SeriesTable, Systems
 from tocsin.shared.partitioning import partition_for
 
 
@@ -53,10 +55,49 @@ class Knowledge:
     def undraw(self, series: Ints) -> None:
         """These series' next readings have to be looked at."""
         self.series.low[series], self.series.high[series] = np.inf, -np.inf
-        self.series.deadline[series] = NEVER
+        self.forget_deadlines(series)
+
+    def forget_deadlines(self, series: Ints) -> None:
+        self.series.deadline[series] = self.series.due[series] = NEVER
+        self.series.silence[series] = NO_SILENCE
+
+    @property
+    def windowed(self) -> bool:
+        """Whether any sensor has a window."""
+        return any(plan is not None and plan.windowed for plan in self._plans)
+
+    def draw_deadlines(self) -> None:
+        """Of all series, from nothing but what is known for certain: after a start, and when sensors have changed."""
+        table = self.series
+        size = table.size
+        self.forget_deadlines(np.arange(size))
+        heard = table.newest[:size] != NO_TIME
+        for metric, plan in enumerate(self._plans):
+            if plan is None or not plan.silences:
+                continue
+            watched = np.flatnonzero(heard & (table.metric[:size] == metric))
+            if plan.overridden:
+                for number in watched.tolist():
+                    self._set_silence(np.array([number], np.int64), self.plan_of(number))
+            else:
+                self._set_silence(watched, plan)
+        for series in {*table.states, *table.windows}:
+            plan = self.plan_of(series)
+            if plan is not None and heard[series]:
+                one = load(table, series)
+                draw_deadlines(plan.intervals, one)
+                store(table, series, one, plan.intervals)
+
+    def _set_silence(self, series: Ints, plan: MetricPlan | None) -> None:
+        if plan is not None and plan.intervals.silences:
+            self.series.silence[series] = plan.intervals.silences[0][0]
+            self.series.silences = True
 
     def plan_of(self, series: int) -> MetricPlan | None:
-        return self._plans[int(self.series.metric[series])]
+        plan = self._plans[int(self.series.metric[series])]
+        if plan is None or not plan.overridden:
+            return plan
+        return plan.on(self.systems.names.names[int(self.series.system[series])])
 
     def partition_of(self, series: int) -> int:
         return int(self.systems.partition[self.series.system[series]])
@@ -84,7 +125,8 @@ class Knowledge:
         if changed.any():
             self.undraw(np.flatnonzero(changed[metric] & watched[metric]))
             idle = np.flatnonzero(changed[metric] & ~watched[metric])
-            self.series.low[idle], self.series.high[idle], self.series.deadline[idle] = -np.inf, np.inf, NEVER
+            self.series.low[idle], self.series.high[idle] = -np.inf, np.inf
+            self.forget_deadlines(idle)
         return both
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tocsin.evaluator.core.sensor import Visible
+from tocsin.evaluator.core.sensor_event import Standing
 from tocsin.evaluator.detector.batch import Record
 from tocsin.evaluator.detector.rows import Key
 from tocsin.shared.readings import Rejection
@@ -24,13 +25,29 @@ class Change:
     metric: str
     instance: str | None
     state: Visible
+    level: str | None
     previous: Visible
+    previous_level: str | None
     value: float | None
     time: int  # event time, ms
     condition: str | None
     reason: ChangeReason
     place: tuple[int, int, int] | None  # of the reading: partition, offset, place in its message
     since: int  # when the previous state began, event time
+    timer: str | None = None  # which one, if it was one
+    due: int | None = None  # when it fired, ms; later than `time` only where a window waits for late readings
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """A sensor stands otherwise on a system, for the notifications that name it."""
+
+    sensor_id: str
+    system: int
+    instance: str | None
+    standing: Standing
+    due: int | None  # of the timer that did it, ms
+    place: tuple[int, int, int] | None  # of the reading that did it
 
 
 @dataclass
@@ -41,6 +58,7 @@ class Output:
     rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
     rejected: list[tuple[Record, list[Rejection]]] = field(default_factory=list)
     offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
+    stood: list[Stood] = field(default_factory=list)  # in order; for whoever follows along, not written
 
     def row(self, partition: int, key: Key, row: msgspec.Struct | None) -> None:
         self.rows.setdefault(partition, {})[key] = row
@@ -49,6 +67,7 @@ class Output:
         """What came later counts where both say something."""
         self.changes += later.changes
         self.rejected += later.rejected
+        self.stood += later.stood
         self.offsets.update(later.offsets)
         for partition, rows in later.rows.items():
             self.rows.setdefault(partition, {}).update(rows)

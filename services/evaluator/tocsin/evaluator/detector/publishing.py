@@ -32,6 +32,7 @@ class _Change(msgspec.Struct):
     instance: str | None
     state: str
     previous: str
+    previous_level: str | None
     level: str | None
     value: float | None
     time: str
@@ -45,7 +46,13 @@ _encode = msgspec.json.Encoder().encode
 
 def id_of(change: Change) -> str:
     """From the cause: a replay makes it again."""
-    cause: tuple[object, ...] = change.place if change.place is not None else (change.reason, change.since)
+    cause: tuple[object, ...]
+    if change.place is not None:
+        cause = change.place
+    elif change.timer is not None:
+        cause = (change.reason, change.timer, change.time)
+    else:
+        cause = (change.reason, change.since)
     return change_id(change.sensor_id, change.revision, (change.system, change.instance), cause)
 
 
@@ -67,7 +74,8 @@ def encode_change(change: Change, readings_topic: str) -> tuple[bytes, bytes, He
             instance=change.instance,
             state=change.state,
             previous=change.previous,
-            level=None,
+            previous_level=change.previous_level,
+            level=change.level,
             value=change.value,
             time=format_rfc3339(change.time),
             condition=change.condition,

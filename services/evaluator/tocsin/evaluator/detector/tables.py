@@ -8,13 +8,17 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.evaluator.core.sensor import SensorState
-from tocsin.evaluator.core.series import NEVER
+from tocsin.evaluator.core.sensor import NEVER, Pauses, SensorState
+from tocsin.evaluator.core.windows import Window
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints
 from tocsin.evaluator.detector.names import Names
+from tocsin.evaluator.detector.rings import Rings
 
 NO_TIME = -1
 """Before every time there is."""
+
+NO_SILENCE = 1 << 61
+"""A silence that does not come, and that can be added to any time."""
 
 _INSTANCE_BITS = 24
 _METRIC_BITS = 16
@@ -95,7 +99,7 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class SeriesTable(Columns):
-    """One row a series. `low`, `high` and `deadline` are as in core.series; low > high: not drawn yet."""
+    """One row a series. `low` to `silence` are as in core.series; low > high: not drawn yet."""
 
     system: Ints
     metric: Ints
@@ -106,6 +110,8 @@ class SeriesTable(Columns):
     low: Floats
     high: Floats
     deadline: Ints
+    due: Ints
+    silence: Ints
     tied: Bools  # more than one value has been seen at the newest time: all of them are in `ties`
     dirty: Bools
 
@@ -120,11 +126,18 @@ class SeriesTable(Columns):
             low=(np.float64, -np.inf),
             high=(np.float64, np.inf),
             deadline=(np.int64, NEVER),
+            due=(np.int64, NEVER),
+            silence=(np.int64, NO_SILENCE),
             tied=(np.bool_, False),
             dirty=(np.bool_, False),
         )
         self.ties: dict[int, tuple[float, ...]] = {}
-        self.states: dict[int, dict[int, SensorState]] = {}  # of series with a sensor that is not clear
+        self.states: dict[int, dict[int, SensorState]] = {}  # of series with a sensor that is not as at the start
+        self.windows: dict[int, dict[int, Window]] = {}  # of series whose metric has sensors with windows
+        self.rings = Rings()  # of the windows that are columns
+        self.windowed = False  # whether there is any
+        self.silences = False  # whether any series has a silence
+        self.pauses_of: Callable[[int], Pauses] | None = None  # of a series, where there are any
         self.of_partition: dict[int, list[int]] = {}
         self._index = KeyIndex()
 

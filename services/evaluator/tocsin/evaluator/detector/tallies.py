@@ -58,7 +58,9 @@ class TallyCounter:
             if key not in masks:
                 horizons = self._horizons(notification.within)
                 masks[key] = engine.population.reporting(notification.group, heard, partition, horizons)
-            mask, reporting = masks[key]
+            mask, reporting = engine.population.with_silent(
+                notification, masks[key], heard, partition, self._horizons(notification.forget_after)
+            )
             matched = engine.population.matched(notification.id, mask, partition, engine.partitions)
             for at in engine.owned:
                 new = _Count(notification.revision, tuple(matched[at]), reporting[at], now)

@@ -15,6 +15,7 @@ from tocsin.evaluator.core.plan import make_plan
 from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row
 from tocsin.evaluator.detector.ends import Ends
 from tocsin.evaluator.detector.engine import Engine
+from tocsin.evaluator.detector.forgetting import forget_silent
 from tocsin.evaluator.detector.inbox import Assignment, Inbox, Revocation
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.parsing import Parsed
@@ -39,6 +40,9 @@ WRITING = 0.002
 
 PARTITION_ROWS_EVERY = 10.0
 """Seconds between rows of a quiet partition: how much of its time a crash may forget."""
+
+FORGET_EVERY = 60.0
+"""Seconds between looks for systems that have not been heard for so long that they are forgotten."""
 
 GIVE_UP_AFTER = 5.0
 """Seconds after the wish to stop during which a broker that does not answer is still waited for."""
@@ -76,6 +80,7 @@ class Worker:
         self._pending_readings = 0
         self._taken_at: float | None = None
         self._next_tick = self._last_checkpoint = self._last_rows = clock.monotonic()
+        self._last_forgotten = clock.monotonic()
         self._read_since = 0
 
     def run(self) -> None:
@@ -159,6 +164,9 @@ class Worker:
         if not self._current or configuration.change == self._engine.plan.change:
             return
         self._pending.merge(self._engine.replan(make_plan(configuration)))
+        if self._engine.windowed:
+            # Or a start would read older readings into the windows of a sensor that began only now.
+            checkpoint(self._engine, self._pending)
         for partition in self._engine.owned:
             partition_row(self._engine, partition, self._pending)
         log.info("configuration in effect", change=configuration.change, sensors=len(configuration.sensors))
@@ -193,6 +201,14 @@ class Worker:
                 owned.time.alive(end[1])
             at_end = end is not None and owned.next_offset >= end[0]
             owned.time.carry(wall, end[1] if end is not None and at_end else None)
+        live = {at: owned.time.now for at, owned in self._engine.owned.items() if owned.time.is_live}
+        self._pending.merge(self._engine.fire_timers(live))
+        if now - self._last_forgotten >= FORGET_EVERY:
+            self._last_forgotten = now
+            self._pending.merge(forget_silent(self._engine))
+        for sensor, why in self._engine.newly_off():
+            log.error("sensor switched off: it cannot be judged", sensor=sensor, why=why)
+        metrics.SENSORS_OFF.set(len(self._engine.off))
         if now - self._last_rows >= PARTITION_ROWS_EVERY or self._tallies.due(now, tick=True):
             # What a tally says must be the same after a crash, so the time it was counted at is written first.
             self._last_rows = now
