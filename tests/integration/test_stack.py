@@ -223,6 +223,20 @@ def test_redis_is_started_where_there_is_one(tmp_path: Path, stack: Stack, monke
         assert "redis" in (find_running(tmp_path / "state") or with_redis.up()).processes
 
 
+def test_a_folder_with_any_letters_serves_and_its_stack_is_stopped_even_when_stack_json_is_damaged(
+    tmp_path: Path,
+) -> None:
+    state_dir = tmp_path / "jürgen's, the second"
+    running = Stack(state_dir, with_redis=False, lasting=True).up()
+    assert [entry.name for entry in tmp_path.iterdir()] == [state_dir.name]
+    create_topic(running.bootstrap_servers, "here")
+    (state_dir / "stack.json").write_text('{"bootstrap_servers": "x", "pids": [1, 2], "started": {}')
+    said: list[str] = []
+    assert Stack(state_dir, say=said.append).down()
+    assert becomes_true(lambda: not any(is_running(process.pid) for process in running.processes.values()))
+    assert any("is damaged" in line for line in said)
+
+
 def test_a_damaged_class_archive_does_not_keep_kafka_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,3 +186,13 @@ def test_a_number_of_seconds_that_no_time_has_is_refused_where_it_stands() -> No
     assert isinstance(flaw, Flaw)
     assert flaw.line == 2
     assert flaw.rejection.field == "time"
+
+
+def test_a_stray_quote_costs_its_own_line_only() -> None:
+    rows = ["time,system,metric,value", f"{NOON},PC,m,1", f'{NOON},PC,"m,1', f"{NOON + 1},PC,m,2", f"{NOON + 2},PC,m,3"]
+    assert csv("\n".join(rows)) == [
+        reading(1.0, NOON),
+        (3, None, "invalid"),
+        reading(2.0, NOON + 1),
+        reading(3.0, NOON + 2),
+    ]

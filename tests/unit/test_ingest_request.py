@@ -131,6 +131,7 @@ def test_admission_bounds_requests_and_bytes_and_gets_all_of_it_back() -> None:
     [
         ({}, Media(lines=False, gzip=False)),
         ({"Content-Type": "application/json; charset=UTF-8"}, Media(lines=False, gzip=False)),
+        ({"Content-Type": "application/json; charset=UTF-8; x=y"}, Media(lines=False, gzip=False)),
         ({"Content-Type": "application/x-www-form-urlencoded"}, Media(lines=False, gzip=False)),  # curl -d
         ({"Content-Type": "Application/X-NDJSON", "Content-Encoding": "gzip"}, Media(lines=True, gzip=True)),
     ],

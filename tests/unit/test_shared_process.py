@@ -10,8 +10,10 @@ import urllib.request
 import pytest
 from confluent_kafka import Producer
 
+from tocsin.shared.errors import SettingsError
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.partitioning import PARTITIONER, murmur2, partition_for
+from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.health import Health, HealthServer
 
 
@@ -97,8 +99,16 @@ def test_health_says_what_is_in_the_way() -> None:
         assert get(server.port, "/-/ready")[0] == 503
         health.recovered("commits")
         assert get(server.port, "/-/healthy")[0] == 200
-        assert b"tocsin_configuration_change" in get(server.port, "/metrics")[1]
+        metrics.CONFIGURATION_CHANGE.set(7)
+        assert b"tocsin_configuration_change 7.0" in get(server.port, "/metrics")[1]
         assert get(server.port, "/table")[0] == 404
     finally:
         server.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "health" and thread.is_alive()]
+
+
+def test_a_taken_port_is_told_with_the_settings_that_choose_another() -> None:
+    first = HealthServer(Health(), "127.0.0.1", 0)
+    with pytest.raises(SettingsError, match=rf"cannot listen on 127\.0\.0\.1:{first.port}.*TOCSIN_HTTP_PORT"):
+        HealthServer(Health(), "127.0.0.1", first.port)
+    first.close()

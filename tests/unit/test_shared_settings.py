@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tocsin.dispatcher.settings import DispatcherSettings
+from tocsin.dispatcher.core.egress import EgressPolicy
+from tocsin.dispatcher.settings import LOOPBACK, DispatcherSettings
 from tocsin.evaluator.activator.settings import ActivatorSettings
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.ingest.settings import GatewaySettings
@@ -131,3 +132,16 @@ def test_every_duration_of_every_service_is_written_with_its_unit(monkeypatch: p
 def test_a_retry_tier_given_twice_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"TOCSIN_RETRY_TIERS: .*a tier is given twice"):
         CommonSettings.load({"KAFKA_BOOTSTRAP_SERVERS": "k:1"}, retry_tiers="5s,30s,5s")
+
+
+def test_an_unknown_log_level_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingsError, match="TOCSIN_LOG_LEVEL"):
+        load({"KAFKA_BOOTSTRAP_SERVERS": "x:1", "TOCSIN_LOG_LEVEL": "loud"}, monkeypatch)
+
+
+def test_with_the_local_stacks_broker_a_receiver_on_this_machine_may_be_reached(tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps({"bootstrap_servers": "127.0.0.1:1"}))
+    local = DispatcherSettings.load({}, state_dir=tmp_path)
+    elsewhere = DispatcherSettings.load({"KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}, state_dir=tmp_path)
+    assert local.egress_policy == EgressPolicy.of(LOOPBACK, http=True)
+    assert elsewhere.egress_policy == EgressPolicy.of("", http=False)

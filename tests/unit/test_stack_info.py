@@ -15,6 +15,11 @@ from tocsin.deploy.stack.cli import stack
 from tocsin.deploy.stack.info import read_info
 from tocsin.deploy.stack.ports import free_port
 
+DAMAGED = (
+    '{"bootstrap_servers": "127.0.0.1:1", "cluster_id": "a", "redis_url": null, "smtp": null, "mail_dir": null, '
+    '"pids": [1, 2], "started": {}}'
+)
+
 
 def info(port: int) -> StackInfo:
     return StackInfo(
@@ -34,7 +39,7 @@ def test_what_is_written_is_read_back_and_plain_for_others(tmp_path: Path) -> No
     assert json.loads((tmp_path / "stack.json").read_text())["bootstrap_servers"] == "127.0.0.1:9092"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"bootstrap_servers": "127.0.0.1:1"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"bootstrap_servers": "127.0.0.1:1"}', DAMAGED])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "stack.json").write_text(content)
     assert find_running(tmp_path) is None

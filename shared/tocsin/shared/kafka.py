@@ -24,6 +24,13 @@ _log = logging.getLogger("librdkafka")
 _NO_LEADER_YET = frozenset(
     {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
 )
+_SETTING = {
+    "deliveries": "PARTITIONS_DELIVERIES",
+    "router": "PARTITIONS_DEFAULT",
+    "activator": "PARTITIONS_DEFAULT",
+}
+"""Which setting a group's partition count comes from."""
+
 _REFUSALS = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})  # noqa: SLF001 - librdkafka's own codes are named so
 _log.addFilter(RepeatFilter())  # it reports every failed connection, several a second while a broker is away
 
@@ -130,6 +137,14 @@ def check_topics(settings: CommonSettings, names: Iterable[str], client: AdminCl
     return {topic.name: partitions[settings.topic(topic.name)] for topic in topics}
 
 
+def _way_out(topic: Topic, name: str, count: int) -> str:
+    if topic.group == "readings":
+        return f"stop all detectors, then run: tocsin topics grow --to {count} --start-over"
+    return (
+        f"stop the services, delete topic {name}, then run: TOCSIN_{_SETTING[topic.group]}={count} tocsin topics apply"
+    )
+
+
 def topic_problems(
     settings: CommonSettings, topics: Iterable[Topic], client: AdminClient
 ) -> tuple[list[str], dict[str, int]]:
@@ -160,7 +175,6 @@ def topic_problems(
             if existing[name] != count:
                 problems.append(
                     f"topic {name} has {existing[name]} partitions but {first} has {count}; both need the same: "
-                    f"run: kafka-topics --alter --topic {first if count < existing[name] else name} "
-                    f"--partitions {max(count, existing[name])}"
+                    + _way_out(topic, name, count)
                 )
     return problems, existing

@@ -93,7 +93,7 @@ class CommonSettings(BaseSettings):
     partitions_default: int = Field(default=4, ge=1)
     replication_factor: int = Field(default=-1, description="-1: the broker's own default")
     retry_tiers: Annotated[tuple[int, ...], NoDecode, BeforeValidator(_tiers)] = DEFAULT_RETRY_TIERS
-    log_level: str = "info"
+    log_level: str = Field(default="info", pattern="^(?i:debug|info|warning|error|critical)$")
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535, description="of health and metrics; 0: any free one")

@@ -53,7 +53,7 @@ def _create(settings: CommonSettings, client: AdminClient, topics: Iterable[Topi
         for topic in topics
     ]
     if new:
-        _settle("create", client.create_topics(new, request_timeout=30).items(), KafkaError.TOPIC_ALREADY_EXISTS)
+        settle("create", client.create_topics(new, request_timeout=30).items(), KafkaError.TOPIC_ALREADY_EXISTS)
 
 
 def _alter(settings: CommonSettings, client: AdminClient, topics: Iterable[Topic]) -> tuple[str, ...]:
@@ -69,11 +69,12 @@ def _alter(settings: CommonSettings, client: AdminClient, topics: Iterable[Topic
             resources.append(ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries))
     if resources:
         answers = client.incremental_alter_configs(resources, request_timeout=30)
-        _settle("change", [(resource.name, future) for resource, future in answers.items()])
+        settle("change", [(resource.name, future) for resource, future in answers.items()])
     return tuple(resource.name for resource in resources)
 
 
-def _settle(verb: str, answers: Iterable[tuple[str, Future[None]]], *fine: int) -> None:
+def settle(verb: str, answers: Iterable[tuple[str, Future[None]]], *fine: int) -> None:
+    """Wait for the broker's answers. Raises BrokerError naming the topic."""
     for name, future in answers:
         try:
             future.result()

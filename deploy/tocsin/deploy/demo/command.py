@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,6 +165,8 @@ def _apply_configuration(facts: Facts, state_dir: Path, environment: dict[str, s
     path = state_dir / "demo.yaml"
     path.write_text(template.replace("@URL@", facts.url).replace("@TRIGGER@", facts.trigger))
     _tocsin(["apply", "-f", str(path)], environment)
+    # From now on the secret is in Kafka; the file can be changed and applied again by anyone who does not know it.
+    path.write_text(path.read_text().replace("{env: TOCSIN_DEMO_SECRET}", "{keep: true}"))
 
 
 def _tocsin(arguments: list[str], environment: dict[str, str]) -> str:
@@ -188,17 +191,27 @@ def _prove(console: Console, environment: dict[str, str]) -> list[str]:
     return []
 
 
+def _command() -> str:
+    """How to call `tocsin` from where one is: by its name where a shell would find it."""
+    ours = Path(sys.executable).with_name("tocsin")
+    found = shutil.which("tocsin")
+    if found is not None and Path(found).samefile(ours):
+        return "tocsin"
+    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
+
+
 def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path) -> None:
     gateway = f"http://{HOST}:{facts.gateway_port}"
+    command = _command()
     # The shell puts the present time in: a reading of last week would count for nobody who reports.
     body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": \'$(date +%s)000\'}'
     console.print("\nAll of it has been seen. Where to look next, while the demo runs:", style="bold")
     for line in (
-        f"configuration  {state_dir / 'demo.yaml'}; change it, then: tocsin apply -f {state_dir / 'demo.yaml'}",
+        f"configuration  {state_dir / 'demo.yaml'}; change it, then: {command} apply -f {state_dir / 'demo.yaml'}",
         f"your readings  curl -H 'Authorization: Bearer {API_KEY}' -d '{body}' {gateway}/v1/readings",
         f"any topic      kcat -b {stack.bootstrap_servers} -t delivery-audit -C -e",
         f"mails          {stack.mail_dir}",
         f"logs           {state_dir / 'logs'}",
-        "the proof      tocsin ledger",
+        f"the proof      {command} ledger",
     ):
         console.print(f"  {line}", markup=False)

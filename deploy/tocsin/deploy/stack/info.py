@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tocsin.deploy.processes import ProcessRef
 from tocsin.deploy.stack.kafka import cluster_id
 from tocsin.deploy.stack.ports import HOST, answers
 
 STACK_FILE = "stack.json"
+_MAIL = "tocsin.deploy.stack.mail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,27 @@ def read_info(state_dir: Path) -> StackInfo | None:
             mail_dir=record["mail_dir"],
             processes={name: ProcessRef(pid, started[name]) for name, pid in record["pids"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def is_damaged(state_dir: Path) -> bool:
+    """There is a stack.json, and it can't be understood."""
+    return (state_dir / STACK_FILE).exists() and read_info(state_dir) is None
+
+
+def find_processes(state_dir: Path) -> list[ProcessRef]:
+    """The processes of a stack in this folder, as the system knows them: for when stack.json does not say."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = process.cmdline()
+            is_ours = "kafka.Kafka" in command or _MAIL in command or "redis-server" in " ".join(command[:1])
+            if is_ours and (
+                state_dir in Path(process.cwd()).parents or any(str(state_dir) in part for part in command)
+            ):
+                found.append(ProcessRef.of(process.pid))
+    return found
 
 
 def forget_info(state_dir: Path) -> None:

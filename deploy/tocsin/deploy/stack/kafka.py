@@ -186,9 +186,9 @@ class Kafka:
 
     def _java_command(self, jars: Path) -> tuple[str | Path, ...]:
         class_path = ":".join(str(jars / jar.name) for jar in read_sums())
-        log4j = self.folder / "log4j2.properties"
         self.folder.mkdir(parents=True, exist_ok=True)
-        log4j.write_text(LOG4J_PROPERTIES.format(log=self.log_path), encoding="utf-8")
+        log4j = "log4j2.properties"
+        (self.folder / log4j).write_text(LOG4J_PROPERTIES.format(log=self.log_path.name), encoding="utf-8")
         # Kafka's own shell scripts would read KAFKA_HEAP_OPTS and others; here a given environment changes nothing.
         java = find_java()
         flags = (*JVM_FLAGS, *(self._jvm_flags or archive_flags(java, jars)))
@@ -204,11 +204,13 @@ class Kafka:
         # Under another name until it is complete: a format that was cut short is simply done again.
         unfinished = self.folder / "data.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
-        properties = self._write_properties(self.folder / "format.properties", unfinished, 9092, 9093)
+        properties = self._write_properties("format.properties", unfinished.name, 9092, 9093)
         # Kafka's uuids: 22 characters of URL-safe base64; a leading "-" would look like an option.
         new_id = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         command = [*self._command, "kafka.tools.StorageTool", "format", "-t", new_id, "-c", properties]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=self.folder
+        )
         if done.returncode != 0:
             reason = _reason(done.stderr + done.stdout)
             raise StackError(f"Kafka's storage can't be made in {self.folder}: {reason}")
@@ -243,29 +245,30 @@ class Kafka:
         self.port = self._wanted_port or free_port(client)
         controller = free_port(controller)
         remembered.write_text(json.dumps([self.port, controller]), encoding="utf-8")
-        self._write_properties(self.folder / "server.properties", self.folder / "data", self.port, controller)
+        self._write_properties("server.properties", "data", self.port, controller)
 
-    def _write_properties(self, path: Path, data: Path, client: int, controller: int) -> Path:
+    def _write_properties(self, name: str, data: str, client: int, controller: int) -> str:
+        """Kafka runs in the folder: in its settings no path has to be spelled, whatever letters or commas are in it."""
         properties = {
             **BROKER_PROPERTIES,
             "listeners": f"CLIENTS://{HOST}:{client},CONTROLLER://{HOST}:{controller}",
             "advertised.listeners": f"CLIENTS://{HOST}:{client}",
             "controller.quorum.voters": f"1@{HOST}:{controller}",
-            "log.dirs": str(data),
+            "log.dirs": data,
             **self._extra,
         }
         # In a properties file a backslash starts an escape.
         lines = (f"{key}={value}\n".replace("\\", "\\\\") for key, value in properties.items())
-        path.write_text("".join(lines), encoding="utf-8")
-        return path
+        (self.folder / name).write_text("".join(lines), encoding="utf-8")
+        return name
 
     def _boot(self) -> bool:
         """False when somebody else was quicker to take a port; StackError when it can't run at all."""
         log_starts = self.log_path.stat().st_size if self.log_path.exists() else 0
         console = self.folder / "console.log"
         console.unlink(missing_ok=True)
-        argv = [*self._command, "kafka.Kafka", self.folder / "server.properties"]
-        self.child = self._supervisor.start("kafka", argv, log_path=console)
+        argv = [*self._command, "kafka.Kafka", "server.properties"]
+        self.child = self._supervisor.start("kafka", argv, log_path=console, cwd=self.folder)
         deadline = time.monotonic() + BOOT_TIMEOUT.total_seconds()
         while time.monotonic() < deadline:
             if not self.child.running:

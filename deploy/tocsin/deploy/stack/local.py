@@ -14,7 +14,15 @@ from typing import IO
 
 from tocsin.deploy.processes import Child, ProcessRef, Supervisor
 from tocsin.deploy.stack.errors import StackError
-from tocsin.deploy.stack.info import StackInfo, find_running, forget_info, read_info
+from tocsin.deploy.stack.info import (
+    STACK_FILE,
+    StackInfo,
+    find_processes,
+    find_running,
+    forget_info,
+    is_damaged,
+    read_info,
+)
 from tocsin.deploy.stack.jars import Say
 from tocsin.deploy.stack.kafka import Kafka, cluster_id
 from tocsin.deploy.stack.ports import HOST, answers, free_port, wait_until
@@ -181,6 +189,9 @@ class Stack:
     def _stop_recorded(self) -> bool:
         info = read_info(self.state_dir)
         alive = [process for process in info.processes.values() if process.find()] if info is not None else []
+        if is_damaged(self.state_dir):
+            alive = find_processes(self.state_dir)
+            self._say(f"{self.state_dir / STACK_FILE} is damaged; its processes are found without it: {len(alive)}")
         for process in alive:
             process.stop()
         forget_info(self.state_dir)

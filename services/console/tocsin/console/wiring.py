@@ -7,7 +7,7 @@ from functools import cache
 
 from tocsin.console.access.sessions import Sessions
 from tocsin.console.access.throttle import Throttle
-from tocsin.console.cli.configuration import egress_policy, key_ring
+from tocsin.console.cli.configuration import key_ring
 from tocsin.console.directory import Directory
 from tocsin.console.editor import Editor
 from tocsin.console.models.database import Database
@@ -41,7 +41,7 @@ def build_console(
         return key_ring(settings)
 
     directory = Directory(follower)
-    policy = egress_policy(settings)
+    policy = settings.egress_policy
     rules = Rules(policy, settings.retry_tiers)
     hub = Hub(asyncio.get_running_loop())
     database, systems = Database(), Systems()

@@ -13,6 +13,8 @@ from tocsin.dispatcher.core.standing import CircuitPolicy
 from tocsin.shared.schemas.base import Duration
 from tocsin.shared.settings import CommonSettings
 
+LOOPBACK = "127.0.0.0/8 ::1/128"
+
 
 class RouterSettings(CommonSettings):
     """What the router knows beyond every process."""
@@ -79,4 +81,9 @@ class DispatcherSettings(CommonSettings):
 
     @property
     def egress_policy(self) -> EgressPolicy:
-        return EgressPolicy.of(self.egress_allow, self.egress_http)
+        """Where requests may go. With the local stack's broker also to this very machine, by plain http: a receiver
+        of one's own is what one tries first."""
+        given = EgressPolicy.of(self.egress_allow, self.egress_http)
+        if self.local_stack().get("bootstrap_servers") != self.kafka.properties.get("bootstrap.servers", ""):
+            return given
+        return EgressPolicy((*given.allow, *parse_networks(LOOPBACK)), http=True)

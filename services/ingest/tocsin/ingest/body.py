@@ -47,8 +47,9 @@ def media_of(headers: Mapping[str, str]) -> Media | Refusal:
     kind = given.strip().lower()
     if kind not in _JSON + _LINES + _UNSAID:
         return answers.unsupported(f"Content-Type must be {_JSON[0]} or {_LINES[0]}, not {kind[:100]!r}")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    if "charset" in parameters.lower() and charset not in ("utf-8", "utf8", "us-ascii"):
+    named = (part.partition("=") for part in parameters.lower().split(";"))
+    charset = next((value.strip().strip('"') for name, _, value in named if name.strip() == "charset"), "utf-8")
+    if charset not in ("utf-8", "utf8", "us-ascii"):
         return answers.unsupported("the charset must be utf-8")
     encoding = headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import urllib.error
@@ -179,6 +180,8 @@ class HttpSink:
             self._some_refused(error, len(batch))
         except OSError as error:
             raise _Later(str(error.reason if isinstance(error, urllib.error.URLError) else error)) from None
+        except http.client.HTTPException as error:  # no HTTP at all, or an answer cut off
+            raise _Later(f"its answer can't be understood: {error!r}"[:200]) from None
 
     def _some_refused(self, error: urllib.error.HTTPError, count: int) -> None:
         # The good ones are kept, and the others would be refused again.
@@ -189,7 +192,7 @@ class HttpSink:
 
 
 def _answer(error: urllib.error.HTTPError) -> dict[str, list[object]]:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, http.client.HTTPException):
         found = json.loads(error.read(_MAX_ANSWER_BYTES))
         if isinstance(found, dict):
             return found

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from tocsin.shared.errors import SettingsError
+
 
 class Health:
     """What stands in the way, by name. Nothing in the way: ready."""
@@ -52,7 +54,7 @@ class Health:
 
 
 class HealthServer:
-    """Serves a Health until closed."""
+    """Serves a Health until closed. Raises SettingsError when the address can't be had."""
 
     def __init__(self, health: Health, host: str, port: int) -> None:
         class Handler(BaseHTTPRequestHandler):
@@ -67,7 +69,12 @@ class HealthServer:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
                 pass
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        try:
+            self._server = ThreadingHTTPServer((host, port), Handler)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot listen on {host}:{port}: {error.strerror}; choose another TOCSIN_HTTP_HOST or TOCSIN_HTTP_PORT"
+            ) from None
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from tocsin.console.cli.configuration import actor, egress_policy
+from tocsin.console.cli.configuration import actor
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.findings import Finding
 from tocsin.console.state import State
@@ -78,7 +78,7 @@ def check(
         settings = settings.model_copy(update={"kafka": broker})
     state = _state(settings) if broker is not None else None
     facts = _facts(recorded, systems_file, settings if state is not None else None)
-    rules = Rules(egress_policy(settings), settings.retry_tiers)
+    rules = Rules(settings.egress_policy, settings.retry_tiers)
     found = check_files(paths, rules, os.environ, state, facts)
     if output == "json":
         click.echo(json.dumps(_as_json(found), ensure_ascii=False))

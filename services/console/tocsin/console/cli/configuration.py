@@ -23,7 +23,6 @@ from tocsin.console.yaml_export import document_of, dump_yaml, export_state, nam
 from tocsin.console.yaml_fields import Reader
 from tocsin.console.yaml_files import find_files, read_files
 from tocsin.console.yaml_recipients import Rules
-from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import (
@@ -110,19 +109,8 @@ def _state_unless_already_refused(store: Store, findings: Findings) -> State:
 
 def read_drafts(paths: Iterable[str], settings: DispatcherSettings, findings: Findings) -> list[Draft]:
     """What the files say, checked as far as it can be without the configuration there is."""
-    rules = Rules(egress_policy(settings), settings.retry_tiers)
+    rules = Rules(settings.egress_policy, settings.retry_tiers)
     return read_files(find_files(paths, findings), Reader(findings, os.environ), rules)
-
-
-def egress_policy(settings: DispatcherSettings) -> EgressPolicy:
-    """What may be saved; the dispatcher checks again, by its own settings, when it connects.
-
-    On the local stack a receiver on this machine is what one tries first.
-    """
-    given = settings.egress_policy
-    if not settings.local_stack():
-        return given
-    return EgressPolicy((*given.allow, *parse_networks("127.0.0.0/8 ::1/128")), http=True)
 
 
 def _builder(

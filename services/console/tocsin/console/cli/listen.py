@@ -103,7 +103,10 @@ def read_secrets(given: tuple[str, ...], secret_file: Path | None) -> list[str]:
     """Of the options, else of the environment."""
     secrets = list(given)
     if secret_file is not None:
-        secrets.append(secret_file.read_text(encoding="utf-8").strip())
+        try:
+            secrets.append(secret_file.read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise click.UsageError(f"--secret-file {secret_file} can't be read as text: {error}") from None
     if not secrets and (from_environment := os.environ.get(SECRET_VARIABLE)):
         secrets.append(from_environment)
     return secrets

@@ -1,4 +1,4 @@
-"""`tocsin topics list | apply | check`: the table of topics and the broker."""
+"""`tocsin topics list | apply | check | grow`: the table of topics and the broker."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tocsin.shared.errors import SettingsError, TocsinError
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.times import format_duration
 from tocsin.shared.topic_admin import apply_topics
+from tocsin.shared.topic_growth import grow_readings
 from tocsin.shared.topics import Topic
 
 output_option = click.option(
@@ -104,6 +105,24 @@ def apply(output: str) -> None:
     for name in applied.changed:
         click.echo(f"~ {name}")
     click.echo(f"{len(applied.created)} created, {len(applied.changed)} changed, {applied.unchanged} unchanged")
+
+
+@topics.command("grow")
+@click.option("--to", type=click.IntRange(1, 10_000), required=True, help="How many partitions sensor-readings gets.")
+@click.option("--start-over", is_flag=True, help="Forget the detector's state: it belongs to the old partitions.")
+def grow(to: int, start_over: bool) -> None:
+    """Give sensor-readings more partitions, and begin detector-state anew.
+
+    Stop all detectors first, once they have read everything: a system's readings then go to another partition, and
+    what of them is still unread in the old one is refused as misplaced. Every sensor starts over.
+    """
+    if not start_over:
+        raise click.UsageError(
+            "systems move to other partitions, and what the detector knows of them can't move with them yet: "
+            "stop all detectors, then add --start-over to let every sensor start over"
+        )
+    before = grow_readings(CommonSettings.load(), to)
+    click.echo(f"sensor-readings: {before} → {to} partitions; detector-state is new and empty")
 
 
 @topics.command("check")

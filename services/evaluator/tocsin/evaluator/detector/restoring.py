@@ -65,7 +65,7 @@ class Restorer:
             if data is not None and (made := decode_row(PartitionRow, data).partitions) != self._partitions:
                 raise TopicError(
                     f"{self._topic} has {self._partitions} partitions, but the detector's state was made with {made}; "
-                    f"run: tocsin topics grow sensor-readings --to {self._partitions}"
+                    f"stop all detectors, then run: tocsin topics grow --to {self._partitions} --start-over"
                 )
 
     def _plan(self, rows: Rows, configuration: Configuration) -> Plan:

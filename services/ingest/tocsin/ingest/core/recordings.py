@@ -98,26 +98,28 @@ def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Fla
     Raises UsageError when the header has no column that is needed, with the option that helps.
     """
     csv.field_size_limit(_MAX_CELL)
-    reader = csv.reader(lines, strict=True)
+    numbered = enumerate(lines, 1)
     try:
-        header = next(reader)
-    except StopIteration:
-        return
+        header = next((_cells(line) for _, line in numbered), None)
     except csv.Error as error:
         raise UsageError(f"the header is not CSV: {error}") from None
+    if header is None:
+        return
     plan = plan_csv(header, columns)
-    while True:
-        line = reader.line_num + 1
+    for line, text in numbered:
         try:
-            row = next(reader)
-        except StopIteration:
-            return
+            row = _cells(text)
         except csv.Error as error:
             yield Flaw(line, Rejection(None, None, Reason.INVALID, f"not CSV: {error}"))
             continue
         if not row or _is_no_reading(row, plan):
             continue
         yield _row(row, line, plan, columns)
+
+
+def _cells(line: str) -> list[str]:
+    """Each line on its own: no name has a line break in it, and a stray quote must not swallow the lines after it."""
+    return next(csv.reader((line,), strict=True), [])
 
 
 def plan_csv(header: Sequence[str], columns: Columns) -> CsvPlan:
