@@ -75,12 +75,14 @@ class SlowDetector:
     def changes(self) -> dict[tuple[str, str], list[Change]]:
         return {key: state.changes for key, state in self.states.items() if state.changes}
 
-    def matched(self, sensor_ids: Iterable[str]) -> int:
-        """On how many systems all of these sensors are triggered."""
+    def matching(self, sensor_ids: Iterable[str]) -> set[str]:
+        """The systems on which all of these sensors are triggered."""
         ids = list(sensor_ids)
-        return sum(
-            all((id_, system) in self.states and self.states[id_, system].on for id_ in ids) for system in self.systems
-        )
+        on = {key for key, state in self.states.items() if state.on}
+        return {system for system in self.systems if all((id_, system) in on for id_ in ids)}
+
+    def matched(self, sensor_ids: Iterable[str]) -> int:
+        return len(self.matching(sensor_ids))
 
 
 def fold_of_tallies(messages: Iterable[Message], partitions: int, book: Rulebook) -> dict[str, list[bytes]]:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException, Message, TopicPartition
 
 from publishing_model import Change, SlowDetector, fold_of_tallies, folded
 from recordings import cpu_values
@@ -41,11 +41,13 @@ from tocsin.shared.configuration.records import (
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.schemas.event import NotificationEvent
+from tocsin.shared.schemas.system import MatchedSystem
 from tocsin.shared.schemas.tally import Tally
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.topics import (
     ACTIVATIONS,
     NOTIFICATION_EVENTS,
+    NOTIFICATION_SYSTEMS,
     NOTIFICATION_TALLIES,
     SENSOR_CHANGES,
     SENSOR_READINGS,
@@ -254,6 +256,8 @@ class Soak:
             self._tend()
             time.sleep(0.5)
         eventually(lambda: self._tend() or self._counted() == self._expected_counts(wanted), within=60, every=0.5)
+        listed = {one.id: wanted.matching(use.sensor_id for use in one.sensors) for one in NOTIFICATIONS}
+        eventually(lambda: self._tend() or self._listed() == listed, within=60, every=0.5)
         eventually(lambda: self._tend() or self.lag() <= 4 * len(ACTIVATORS), within=60, every=0.5)
         for name in ACTIVATORS + DETECTORS:
             assert self.fleet.members[name].child.stop() == 0, name
@@ -274,6 +278,10 @@ class Soak:
             if not (one.for_ or one.cooldown or one.id == "quiet"):  # whose last word may be still to come
                 assert stands == self._is_reached(one, matched, len(wanted.systems)), one.id
         self._check_records(published)
+        self._check_versions(tallies)
+        assert self._listed() == {
+            one.id: wanted.matching(use.sensor_id for use in one.sensors) for one in NOTIFICATIONS
+        }
         assert sum(len(events) for events in published.values()) > len(NOTIFICATIONS)
 
     def _check_order(self, events: list[NotificationEvent]) -> None:
@@ -298,6 +306,24 @@ class Soak:
                 expected = "resolved" if event.kind == "resolved" else "active"
                 assert newest[id_].state == expected or newest[id_].ended_at is not None
                 assert newest[id_].announced_at is not None
+
+    def _check_versions(self, tallies: list[Message]) -> None:
+        """No version of a tally says two things: whoever comes after an owner begins with a higher epoch."""
+        said: dict[tuple[str, int, int, int], Tally] = {}
+        for message in tallies:
+            if message.key() != b"tick":
+                tally = Tally.decode(message.value())
+                version = (tally.notification_id, tally.partition, tally.epoch, tally.counter)
+                assert said.setdefault(version, tally) == tally, "one version, two contents"
+
+    def _listed(self) -> dict[str, set[str]]:
+        newest = {message.key(): message.value() for message in read_all(self.settings, NOTIFICATION_SYSTEMS)}
+        found: dict[str, set[str]] = {one.id: set() for one in NOTIFICATIONS}
+        for value in newest.values():
+            if value is not None:
+                row = MatchedSystem.decode(value)
+                found[row.notification_id].add(row.system)
+        return found
 
     def _is_reached(self, one: Notification, matched: int, reporting: int) -> bool:
         if one.threshold.is_percent:

@@ -17,6 +17,7 @@ from tocsin.shared.schemas.delivery import DeadLetter, Delivery, RenderedBody
 from tocsin.shared.schemas.event import EventUrls, NotificationEvent, Threshold
 from tocsin.shared.schemas.export import MODELS, render
 from tocsin.shared.schemas.recipient_state import RecipientState, Stop
+from tocsin.shared.schemas.system import MatchedSystem
 from tocsin.shared.schemas.tally import Tally, Tick
 from tocsin.shared.topics import topic_table
 
@@ -62,6 +63,7 @@ EXAMPLES: list[tuple[str, Wire]] = [
     ("notification-event", EVENT.model_copy(update={"group": None, "kind": "resolved"})),
     ("activation", Activation(id="a", notification=Ref(id="n", name="N"), state="active", activated_at=NOW, matched=1,
                               reporting=2)),
+    ("matched-system", MatchedSystem(notification_id="n", system="PC", partition=3, since=NOW)),
     ("delivery", DELIVERY),
     ("delivery", DELIVERY.model_copy(update={"rendered": None})),
     ("dead-letter", DeadLetter(delivery=DELIVERY, reason="attempts_exhausted", status=503, time=NOW)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from detecting import ARRIVED, Cluster, Log, group, notification, plan, sensor
-from tocsin.evaluator.detector.tallies import EVERY, TallyCounter
+from tocsin.evaluator.core.activation_row import SILENT_AFTER_MS, SILENT_AT_ZERO_AFTER_MS
+from tocsin.evaluator.detector.tallies import EVERY, EVERY_WHEN_WAITING, TallyCounter
 from tocsin.shared.configuration.records import Record
 from tocsin.shared.schemas.tally import Tally
 
@@ -132,6 +133,17 @@ def test_all_tallies_are_sent_again_once_a_minute() -> None:
     assert len(counting.sent(now=0.0, tick=True)) == 1
     assert counting.sent(now=EVERY - 1, tick=True) == []
     assert len(counting.sent(now=EVERY, tick=True)) == 1
+
+
+def test_where_systems_match_and_a_for_may_be_over_the_detector_is_heard_more_often() -> None:
+    counting = Counting(sensor("s", "m", "> 90"), notification("n", "s", for_=60_000), notification("k", "s"))
+    counting.log.add("PC-1", "m", 95, T)
+    counting.step(now=0.0, tick=True)
+    assert counting.sent(now=EVERY_WHEN_WAITING - 1, tick=True) == []
+    (again,) = counting.sent(now=EVERY_WHEN_WAITING, tick=True)
+    assert (again.notification_id, again.matched) == ("n", 1)
+    assert SILENT_AFTER_MS >= 2.5 * EVERY_WHEN_WAITING * 1000, "one that comes late is not yet a silence"
+    assert SILENT_AT_ZERO_AFTER_MS >= 1.25 * EVERY * 1000
 
 
 def test_versions_rise_and_the_epoch_with_every_beginning() -> None:

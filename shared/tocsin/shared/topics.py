@@ -138,10 +138,11 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
         Topic(
             NOTIFICATION_SYSTEMS,
             key="notification and system",
-            value="is this system matched now; tombstone when not",
+            value="this system matches now; tombstone when not",
             writers=("detector",),
             readers=("console",),
             cleanup="compact",
+            schema="matched-system",
         ),
         Topic(
             NOTIFICATION_EVENTS,

@@ -18,6 +18,7 @@ from tocsin.shared.schemas.delivery import DeadLetter, Delivery
 from tocsin.shared.schemas.event import NotificationEvent
 from tocsin.shared.schemas.reading import Reading, Report
 from tocsin.shared.schemas.recipient_state import RecipientState
+from tocsin.shared.schemas.system import MatchedSystem
 from tocsin.shared.schemas.tally import Tally, Tick
 from tocsin.shared.topics import topic_table
 
@@ -28,6 +29,7 @@ MODELS: Mapping[str, Any] = MappingProxyType(
         "reading": Reading | Report,
         "sensor-change": SensorChange,
         "tally": Tally | Tick,
+        "matched-system": MatchedSystem,
         "notification-event": NotificationEvent,
         "activation": Activation,
         "delivery": Delivery,

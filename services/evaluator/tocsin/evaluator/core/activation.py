@@ -35,9 +35,6 @@ FOLLOWER_LAG_MS = 30_000
 FORGET_AFTER_MS = 10 * 60_000
 """How long a row without a notification is kept: a tally may come before the configuration does."""
 
-SILENT_AFTER_MS = 90_000
-"""A detector says its counts again each minute: one not heard for longer may be down, and then no `for` can be over."""
-
 MOST_AT_ONCE = 4
 """Events that one input makes of one row at a time; it is given again for the rest. Each is written with its row."""
 
@@ -175,7 +172,7 @@ class _Work:
         if standing.state in (State.IDLE, State.DISMISSED) and standing.ending is None:
             return True  # most rows at most ticks
         standing = lifecycle.ask_again(standing, self._policy, now)
-        heard_until = self.row.heard_until(SILENT_AFTER_MS) if self.row.complete() else 0
+        heard_until = self.row.heard_until() if self.row.complete() else 0
         standing, happened, done = lifecycle.advance(standing, self._policy, now, MOST_AT_ONCE, heard_until)
         self._move((standing, happened), self._telling)
         return done
@@ -185,7 +182,7 @@ class _Work:
         assert self._rule is not None
         row = self.row
         reached = self._rule.reached(row.matched(), row.reporting())
-        heard_until = row.heard_until(SILENT_AFTER_MS)
+        heard_until = row.heard_until()
         self._move(lifecycle.judge(row.standing(), self._policy, now, reached, heard_until), self._telling)
 
     def _move(self, moved: Moved, telling: Telling) -> None:

@@ -16,6 +16,14 @@ LAYOUT = 2
 """1: nothing was ever held back. A row in which nothing is, is still written as 1, for older code beside this."""
 
 
+SILENT_AFTER_MS = 15_000
+"""A detector says every 5 s what it counts, where systems match and there is a `for`. One that has not been heard for
+longer may be down, and then no `for` can be over."""
+
+SILENT_AT_ZERO_AFTER_MS = 90_000
+"""Where nothing matches it says so each minute."""
+
+
 class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     """The newest tally of one input partition."""
 
@@ -27,6 +35,11 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     time: int  # "now" of the input partition
     systems: tuple[str, ...] = ()
     heard: int = 0  # when it came, by the clock of the ticks
+
+    @property
+    def patience(self) -> int:
+        """How long it is taken to stand, ms."""
+        return SILENT_AFTER_MS if self.matched else SILENT_AT_ZERO_AFTER_MS
 
     @property
     def version(self) -> tuple[int, int]:
@@ -130,9 +143,9 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
             resolved_at=standing.resolved_at,
         )
 
-    def heard_until(self, silent: int) -> int:
-        """Up to when the counts are known to stand, when none may be silent for longer than this."""
-        return min((count.heard for count in self.counts.values()), default=0) + silent
+    def heard_until(self) -> int:
+        """Up to when the counts are known to stand."""
+        return min((count.heard + count.patience for count in self.counts.values()), default=0)
 
     def matched(self) -> int:
         return sum(count.matched for count in self.counts.values())

@@ -113,6 +113,7 @@ class PlannedNotification:
     group: str  # key of Plan.groups
     within: int  # reporting_within, ms
     forget_after: int = DEFAULT_FORGET_AFTER_MS
+    waits: bool = False  # it has a `for`: whoever judges it must hear often that its counts still stand
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,13 @@ def make_plan(configuration: Configuration) -> Plan:
             for use in notification.sensors
         )
         notifications[notification.id] = PlannedNotification(
-            notification.id, revision, uses, group, notification.reporting_within, notification.forget_after
+            notification.id,
+            revision,
+            uses,
+            group,
+            notification.reporting_within,
+            notification.forget_after,
+            notification.for_ > 0,
         )
         for sensor_id in {use.sensor_id for use in uses}:
             by_sensor.setdefault(sensor_id, []).append(notification.id)

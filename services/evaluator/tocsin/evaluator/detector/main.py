@@ -18,6 +18,7 @@ from tocsin.shared.telemetry.health import Health, HealthServer
 from tocsin.shared.topics import (
     CONFIGURATION,
     DETECTOR_STATE,
+    NOTIFICATION_SYSTEMS,
     NOTIFICATION_TALLIES,
     SENSOR_CHANGES,
     SENSOR_READINGS,
@@ -29,6 +30,7 @@ TOPICS = (
     SENSOR_READINGS_REJECTED,
     SENSOR_CHANGES,
     NOTIFICATION_TALLIES,
+    NOTIFICATION_SYSTEMS,
     DETECTOR_STATE,
     CONFIGURATION,
 )

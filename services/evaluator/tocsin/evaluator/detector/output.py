@@ -57,6 +57,7 @@ class Output:
     changes: list[Change] = field(default_factory=list)
     rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
     rejected: list[tuple[Record, list[Rejection]]] = field(default_factory=list)
+    systems: list[tuple[bytes, bytes | None]] = field(default_factory=list)  # rows of notification-systems
     offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
     stood: list[Stood] = field(default_factory=list)  # in order; for whoever follows along, not written
 
@@ -68,10 +69,11 @@ class Output:
         self.changes += later.changes
         self.rejected += later.rejected
         self.stood += later.stood
+        self.systems += later.systems
         self.offsets.update(later.offsets)
         for partition, rows in later.rows.items():
             self.rows.setdefault(partition, {}).update(rows)
 
     @property
     def empty(self) -> bool:
-        return not (self.changes or self.rows or self.rejected or self.offsets)
+        return not (self.changes or self.rows or self.rejected or self.systems or self.offsets)

@@ -61,6 +61,15 @@ class StateReader:
         finally:
             client.close()
 
+    def everything(self, topic: str) -> Iterator[list[Message]]:
+        """All partitions of a topic, committed up to now. Raises KafkaException, BrokerError."""
+        client = self._client()
+        try:
+            partitions = client.list_topics(topic, ASKED_WITHIN).topics[topic].partitions
+        finally:
+            client.close()
+        yield from self.read(topic, dict.fromkeys(partitions, 0), self._ends(topic, partitions))
+
     def first_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         client = self._client()
         try:

@@ -24,6 +24,9 @@ from tocsin.shared.topics import NOTIFICATION_TALLIES
 EVERY = 60.0
 """Seconds after which a tally is sent again though nothing has changed, so that its age says something."""
 
+EVERY_WHEN_WAITING = 5.0
+"""The same where systems match and the notification has a `for`: it can be over only while we are heard."""
+
 log = logger(__name__)
 
 
@@ -64,7 +67,8 @@ class TallyCounter:
             matched = engine.population.matched(notification.id, mask, partition, engine.partitions)
             for at in engine.owned:
                 new = _Count(notification.revision, tuple(matched[at]), reporting[at], now)
-                if self._is_due(self._sent.get((notification.id, at)), new, tick):
+                every = EVERY_WHEN_WAITING if notification.waits and new.matched else EVERY
+                if self._is_due(self._sent.get((notification.id, at)), new, every if tick else None):
                     due.append((notification.id, at, new))
         return due
 
@@ -78,16 +82,20 @@ class TallyCounter:
             tallies.append(self._tally(notification_id, at, count, wall))
         return tallies
 
+    def matched(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """The systems that were counted last, by notification and partition."""
+        return {key: count.matched for key, count in self._sent.items()}
+
     def _horizons(self, within: int) -> Ints:
         horizons = np.zeros(self._engine.partitions, np.int64)
         for at, owned in self._engine.owned.items():
             horizons[at] = owned.time.horizon(within)
         return horizons
 
-    def _is_due(self, last: _Count | None, new: _Count, tick: bool) -> bool:
+    def _is_due(self, last: _Count | None, new: _Count, every: float | None) -> bool:
         if last is None or last.revision != new.revision or last.matched != new.matched:
             return True
-        return tick and (last.reporting != new.reporting or new.at - last.at >= EVERY)
+        return every is not None and (last.reporting != new.reporting or new.at - last.at >= every)
 
     def _tally(self, notification_id: str, at: int, count: _Count, wall: int) -> Tally:
         names = self._engine.systems.names.names

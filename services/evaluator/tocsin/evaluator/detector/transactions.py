@@ -19,6 +19,7 @@ from tocsin.shared.readings import Rejection, rejection_headers
 from tocsin.shared.topics import (
     DETECTOR_STATE,
     MAX_RECORD_BYTES,
+    NOTIFICATION_SYSTEMS,
     SENSOR_CHANGES,
     SENSOR_READINGS,
     SENSOR_READINGS_REJECTED,
@@ -47,6 +48,7 @@ class Transactions:
         self._readings = settings.topic(SENSOR_READINGS)
         self._changes = settings.topic(SENSOR_CHANGES)
         self._state = settings.topic(DETECTOR_STATE)
+        self._systems = settings.topic(NOTIFICATION_SYSTEMS)
         self._rejected = settings.topic(SENSOR_READINGS_REJECTED)
 
     @property
@@ -108,6 +110,8 @@ class Transactions:
         for record, rejections in output.rejected:
             untouched, why = _rejected(record, self._readings, rejections)
             _send(producer, self._rejected, record.key, untouched, headers=why)
+        for system_key, row_or_none in output.systems:
+            _send(producer, self._systems, system_key, row_or_none)
         producer.poll(0)
 
 

@@ -22,6 +22,7 @@ from tocsin.evaluator.detector.parsing import Parsed
 from tocsin.evaluator.detector.restoring import Restorer
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.evaluator.detector.state_reader import StateReader
+from tocsin.evaluator.detector.systems import MatchedSystems, read_published
 from tocsin.evaluator.detector.tallies import TallyCounter
 from tocsin.evaluator.detector.writer import Job, Writer
 from tocsin.shared.clock import Clock
@@ -30,6 +31,7 @@ from tocsin.shared.errors import BrokerError, TopicError
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.health import Health
 from tocsin.shared.telemetry.logs import logger
+from tocsin.shared.topics import NOTIFICATION_SYSTEMS
 
 TICK = 1.0
 IDLE = 0.05
@@ -71,7 +73,9 @@ class Worker:
         self._writer = Writer(settings, clock, self._give_up)
         self._ends = Ends(settings, clock)
         self._inbox = Inbox(settings, partitions, lambda: self._engine.known, clock)
-        self._restorer = Restorer(settings, partitions, StateReader(settings, self._leaving))
+        self._reader = StateReader(settings, self._leaving)
+        self._restorer = Restorer(settings, partitions, self._reader)
+        self._systems = MatchedSystems()
         self._engine = Engine(make_plan(configuration.current), partitions)
         self._tallies = TallyCounter(self._engine)
         self._generation = -1  # of the engine; -1: there is none
@@ -181,11 +185,22 @@ class Worker:
             checkpoint(self._engine, output)
             self._last_checkpoint, self._read_since = now, 0
         tallies = self._tallies.take(self._tallies.due(now, tick), self._clock.now_ms())
+        if tick:
+            self._write_systems(output)
+        if not output.empty:
+            # With offsets the group's generation is checked: who was frozen and has lost its partitions writes nothing.
+            for at, owned in self._engine.owned.items():
+                output.offsets.setdefault(at, owned.next_offset)
         if not output.empty or tallies:
             job = Job(output, self._metadata, tallies, self._engine.take_counts(), self._taken_at)
             self._start_pending()
             self._writer.submit(job)
             metrics.DETECTOR_SERIES.set(self._engine.series.size)
+
+    def _write_systems(self, output: Output) -> None:
+        names = self._engine.systems.names.names
+        now = {at: owned.time.now for at, owned in self._engine.owned.items()}
+        output.systems += self._systems.changes(self._tallies.matched(), names, now)
 
     def _start_pending(self) -> None:
         self._pending, self._pending_readings, self._taken_at = Output(), 0, None
@@ -229,7 +244,9 @@ class Worker:
             tallies = TallyCounter(engine)
             due = tallies.take(tallies.due(self._clock.monotonic(), tick=True), now_ms)
             self._writer.submit(Job(output, assignment.metadata, due))
-            self._writer.wait()
+            self._writer.wait()  # from here on no former owner can write
+            topic = self._settings.topic(NOTIFICATION_SYSTEMS)
+            self._systems = MatchedSystems(read_published(self._reader, topic, engine.owned))
         except TopicError:
             raise
         except (KafkaException, BrokerError) as error:
