@@ -43,6 +43,39 @@ def test_a_processor_below_ninety_percent(tmp_path: Path, clear: str, expected: 
     assert len(of(run(tmp_path, rules, [CPU], *NAB), "triggered")) == expected
 
 
+def test_an_office_whose_thermometer_falls_silent(tmp_path: Path) -> None:
+    rules = 'sensors: [{name: S, metric: m, trigger: "> 1000", no_data: {after: 2h, then: no-data}}]'
+    events = run(tmp_path, rules, ["nab/ambient_temperature_system_failure.csv"], *NAB)
+    assert of(events, "no-data") == [
+        f"{time}:00:00.000Z"
+        for time in (
+            "2013-07-28T06", "2013-08-27T13", "2013-09-09T22", "2013-09-27T14", "2013-10-11T22",
+            "2014-03-02T05", "2014-03-18T04", "2014-03-24T06", "2014-04-03T11",
+        )
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "trigger", "on", "off"),
+    [
+        ("avg", "< 90", 11, 11),
+        ("max", "> 98.5", 2, 1),
+        ("avg", "> -1", 1, 0),  # every window is judged
+    ],
+)
+def test_hours_of_a_processor(tmp_path: Path, function: str, trigger: str, on: int, off: int) -> None:
+    aggregate = f"{{function: {function}, tumbling: 1h}}"
+    events = run(
+        tmp_path, f'sensors: [{{name: S, metric: m, trigger: "{trigger}", aggregate: {aggregate}}}]', [CPU], *NAB
+    )
+    assert (len(of(events, "triggered")), len(of(events, "clear"))) == (on, off)
+    if function == "max":
+        assert of(events, "triggered") == ["2014-04-13T00:00:00.000Z", "2014-04-24T00:00:00.000Z"]
+        assert of(events, "clear") == ["2014-04-13T01:00:00.000Z"]
+    elif trigger == "< 90":
+        assert [event["time"] for event in events[:2]] == ["2014-04-10T15:00:00.000Z", "2014-04-10T16:00:00.000Z"]
+
+
 @pytest.mark.parametrize(
     ("threshold", "activated", "resolved", "first"),
     [

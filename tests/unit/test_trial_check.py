@@ -50,28 +50,46 @@ recipients: [{name: R, type: distribution-list, email: nobody}]
     assert lines[4] == "1 file: 4 errors, 0 warnings"
 
 
-@pytest.mark.parametrize(
-    ("rule", "warning"),
-    [
-        ('trigger: "> 80", clear: "< 0"', "clear: < 0 can never hold while > 80 does not: the sensor never clears"),
-        ('trigger: "> 80", clear: "> 85"', None),  # a contradiction is an error, not a warning
-        ('trigger: "> 80", clear: "<= 80"', None),
-        ('trigger: "> 80", clear: "!= 90"', None),
-        ('trigger: ">= 80", clear: "< 80"', None),
-        ('trigger: "between 1 and 2", clear: "outside 1 and 2"', None),
-    ],
-)
-def test_a_clear_that_can_never_hold(tmp_path: Path, rule: str, warning: str | None) -> None:
-    code, lines = check(tmp_path, f"sensors: [{{name: S, metric: cpu.percent, {rule}}}]")
-    if "85" in rule:
-        assert code == 1
-        assert "error: clear: '> 85' contradicts the trigger '> 80'" in lines[0]
-        return
+def test_a_clear_that_can_never_hold(tmp_path: Path) -> None:
+    """In any case a mistake; for a percentage suspicious."""
+    code, lines = check(tmp_path, 'sensors: [{name: S, metric: m, trigger: "> 80", clear: "> 85"}]')
+    assert code == 1
+    assert lines[0].startswith("a.yaml:1:56: error: clear: '> 85' contradicts the trigger '> 80'")
+    code, lines = check(tmp_path, 'sensors: [{name: S, metric: cpu.percent, trigger: "> 80", clear: "< 0"}]')
     assert code == 0
-    if warning is None:
-        assert lines == ["1 file: 0 errors, 0 warnings"]
-    else:
-        assert f"warning: sensor 'S': {warning}" in lines[0]
+    assert "warning: sensor 'S': clear: < 0 can never hold while > 80 does not: the sensor never clears" in lines[0]
+
+
+def test_levels_overrides_and_windows_are_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "readings.csv").write_text(f"{HEADER}\n{series([1, 2, 3], metric='cpu.percent')}")
+    text = """
+sensors:
+  - name: S
+    metric: cpu.percent
+    levels:
+      warn: {trigger: "> 80", for: 10s}
+      crit: {trigger: "> 950"}
+    no_data: {after: 30s, then: clear}
+    overrides: [{systems: ["DB-*"], for: 5s}]
+  - {name: T, metric: cpu.percent, trigger: "> 950", aggregate: {function: sum, window: 30s}}
+  - {name: U, metric: cpu.percent, trigger: "> 90", for: 10s, hold: 1m}
+"""
+    code, lines = check(tmp_path, text, "--readings", tmp_path / "readings.csv")
+    assert code == 0
+    assert [line.split(": ", 2)[2].partition("; ")[0] for line in lines[:-1]] == [
+        "sensor 'S': levels.warn.for: 10s is shorter than the usual 1m between readings of cpu.percent: "
+        "two readings are needed, however short it is",
+        "sensor 'S': levels.crit.trigger: 950 is no percentage, and cpu.percent looks like one: "
+        "a percentage is never over 100",
+        "sensor 'S': levels.crit.trigger: > 950 never holds for a percentage",
+        "sensor 'S': no_data.after: 30s is shorter than the usual 1m between readings of cpu.percent: "
+        "it strikes between two readings",
+        "sensor 'S': overrides[0].systems[0]: 'DB-*' matches no known system in the readings",
+        "sensor 'S': overrides[0].for: 5s is shorter than the usual 1m between readings of cpu.percent: "
+        "two readings are needed, however short it is",
+        "sensor 'T': aggregate.window: 30s is shorter than the usual 1m between readings of cpu.percent: "
+        "it mostly holds one reading or none",
+    ], lines
 
 
 @pytest.mark.parametrize(
@@ -156,24 +174,22 @@ recipients:
 
 
 def test_json(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(
-        'sensors: [{name: S, metric: cpu.percent, trigger: "> 80", clear: "< 0"}, {name: T}]'
-    )
+    (tmp_path / "a.yaml").write_text('sensors: [{name: S, metric: cpu.percent, trigger: "> 100"}, {name: T}]')
     done = tocsin("check", tmp_path / "a.yaml", "-o", "json")
     assert done.exit_code == 1
     found = json.loads(done.stdout)
     assert found["files"] == 1
     assert [(one["line"], one["column"], one["field"], one["problem"]) for one in found["errors"]] == [
-        (1, 74, "metric", "is required"),
-        (1, 74, "trigger", "is required"),
+        (1, 61, "metric", "is required"),
+        (1, 61, "trigger", "is required"),
     ]
     assert found["warnings"] == [
         {
             "file": str(tmp_path / "a.yaml"),
             "line": 1,
-            "column": 66,
-            "field": "sensor 'S': clear",
-            "problem": "< 0 can never hold while > 80 does not: the sensor never clears",
-            "hint": "write a clear outside of the trigger, such as '<= 80'",
+            "column": 51,
+            "field": "sensor 'S': trigger",
+            "problem": "> 100 never holds for a percentage",
+            "hint": None,
         }
     ]

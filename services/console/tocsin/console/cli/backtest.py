@@ -108,7 +108,8 @@ def backtest(  # noqa: PLR0913, PLR0917  each is an option
         recording = _recording(files, columns, run, flaws, as_it_came=as_it_came)
     if as_json:
         found = _events(run, recording)
-        for event in sorted(found, key=lambda one: one.time) if as_it_came or from_topic else found:
+        in_order = run.in_order and not as_it_came and not from_topic
+        for event in found if in_order else sorted(found, key=lambda one: one.time):
             sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
     else:
         summary = Summary(

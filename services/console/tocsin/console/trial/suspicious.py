@@ -19,6 +19,9 @@ from tocsin.shared.times import format_duration
 _PERCENT = re.compile(r"(?:^|[._\-\s])(?:percent|percentage|pct)(?:$|[._\-\s])|%", re.IGNORECASE)
 """Metrics with values from 0 to 100, by their names."""
 
+_IN_RANGE = ("avg", "min", "max", "p50", "p90", "p95", "p99")
+"""Functions that stay within the values they are of."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Conditions:
@@ -28,9 +31,10 @@ class _Conditions:
     trigger: Condition
     clear: Condition | None
     for_ms: int
+    for_path: str  # of the `for`, which may be the sensor's
 
     def field(self, name: str) -> str:
-        return f"{self.path}.{name}" if self.path else name
+        return _under(self.path, name)
 
 
 class Suspicions:
@@ -40,6 +44,7 @@ class Suspicions:
         self._places = places
         self._facts = facts
         self._found: list[Finding] = []
+        self._said: set[tuple[str, str]] = set()
 
     def of(self, records: Iterable[Record], configuration: Configuration) -> list[Finding]:
         """`configuration`: everything there is, the records among it."""
@@ -56,6 +61,9 @@ class Suspicions:
         return sorted(set(self._found))
 
     def _warn(self, record: Record, path: str, problem: str, way_out: str = "") -> None:
+        if (record.id, problem) in self._said:  # of the sensor itself, and again of an override
+            return
+        self._said.add((record.id, problem))
         place = self._places.of_field(record.kind, record.name, path)
         self._found.append(Finding(place, f"{record.kind} {record.name!r}: {path}", problem, way_out))
 
@@ -63,15 +71,21 @@ class Suspicions:
 
     def _sensor(self, sensor: Sensor) -> None:
         facts = self._metric(sensor)
-        for one in _conditions(sensor):
-            self._conditions(sensor, one)
-            self._waiting(sensor, one.field("for"), one.for_ms, facts)
-        if facts is not None and facts.has_instances and not _ends_instances(sensor):
+        for variant, path in _variants(sensor):
+            for one in _conditions(variant, path):
+                self._conditions(sensor, one, _is_percent(variant))
+            self._durations(sensor, variant, path, facts)
+        for number, override in enumerate(sensor.overrides):
+            for at, pattern in enumerate(override.systems):
+                self._pattern(sensor, f"overrides[{number}].systems[{at}]", pattern)
+        then = sensor.no_data.then if sensor.no_data is not None else "hold"
+        if facts is not None and facts.has_instances and then in ("hold", "trigger"):
+            becomes = "stays" if then == "hold" else "becomes and stays"
             self._warn(
                 sensor,
-                "metric",
-                f"{sensor.metric} has instances: one that ends stays triggered while its system reports anything",
-                "add no_data: {after: 15m, then: clear}",
+                "metric" if then == "hold" else "no_data",
+                f"{sensor.metric} has instances: one that ends {becomes} triggered while its system reports anything",
+                "write no_data: {after: 15m, then: clear}",
             )
 
     def _metric(self, sensor: Sensor) -> MetricFacts | None:
@@ -83,8 +97,7 @@ class Suspicions:
             self._warn(sensor, "metric", problem, nearest(sensor.metric, metrics))
         return metrics.get(sensor.metric)
 
-    def _conditions(self, sensor: Sensor, one: _Conditions) -> None:
-        is_percent = _PERCENT.search(sensor.metric) is not None
+    def _conditions(self, sensor: Sensor, one: _Conditions, is_percent: bool) -> None:
         triggers, clears = one.trigger.holds, one.clear.holds if one.clear is not None else None
         values = _representatives([one.trigger, *([one.clear] if one.clear is not None else [])], is_percent)
         if is_percent and (beyond := self._beyond_percent(sensor, one)):
@@ -109,28 +122,40 @@ class Suspicions:
                     return name, f"{problem}: a percentage is never {'over 100' if number > 0 else 'below 0'}"
         return None
 
-    def _waiting(self, sensor: Sensor, path: str, for_ms: int, facts: MetricFacts | None) -> None:
-        if facts is not None and facts.interval is not None and 0 < for_ms < facts.interval:
-            every = format_duration(facts.interval)
-            self._warn(
-                sensor,
-                path,
-                f"{format_duration(for_ms)} is shorter than the usual {every} between readings of {sensor.metric}: "
-                "two readings are needed, however short it is",
-                f"write {every} or more, or leave it out",
-            )
+    def _durations(self, sensor: Sensor, variant: Sensor, path: str, facts: MetricFacts | None) -> None:
+        """Against the usual time between two readings."""
+        if facts is None or facts.interval is None:
+            return
+        every = format_duration(facts.interval)
+        usual = f"the usual {every} between readings of {sensor.metric}"
+        for one in _conditions(variant, path):
+            if 0 < one.for_ms < facts.interval:
+                why = f"{format_duration(one.for_ms)} is shorter than {usual}"
+                way_out = f"write {every} or more, or leave it out"
+                problem = f"{why}: two readings are needed, however short it is"
+                if not variant.hold:
+                    self._warn(sensor, one.for_path, problem, way_out)
+        no_data, aggregate = variant.no_data, variant.aggregate
+        if no_data is not None and no_data.then != "hold" and no_data.after < facts.interval:
+            problem = f"{format_duration(no_data.after)} is shorter than {usual}: it strikes between two readings"
+            self._warn(sensor, _under(path, "no_data.after"), problem, f"write {format_duration(3 * facts.interval)}")
+        for name in ("window", "tumbling"):
+            size = getattr(aggregate, name) if aggregate is not None else None
+            if size is not None and size < facts.interval:
+                problem = f"{format_duration(size)} is shorter than {usual}: it mostly holds one reading or none"
+                self._warn(sensor, _under(path, f"aggregate.{name}"), problem, f"write {every} or more")
 
     # --- groups and notifications ---
 
     def _group(self, group: Group) -> None:
-        known = self._facts.systems
-        if known is None:
-            return
         for number, pattern in enumerate(group.systems):
-            if not _matches_any(pattern, known):
-                way_out = _like(pattern, known)
-                problem = f"{pattern!r} matches no known system {self._facts.origin}".rstrip()
-                self._warn(group, f"systems[{number}]", problem, way_out)
+            self._pattern(group, f"systems[{number}]", pattern)
+
+    def _pattern(self, record: Record, path: str, pattern: str) -> None:
+        known = self._facts.systems
+        if known is not None and not _matches_any(pattern, known):
+            problem = f"{pattern!r} matches no known system {self._facts.origin}".rstrip()
+            self._warn(record, path, problem, _like(pattern, known))
 
     def _notification(self, notification: Notification, configuration: Configuration) -> None:
         interval = self._facts.interval
@@ -145,17 +170,30 @@ class Suspicions:
             )
 
 
-def _conditions(sensor: Sensor) -> Iterator[_Conditions]:
+def _variants(sensor: Sensor) -> Iterator[tuple[Sensor, str]]:
+    """The sensor, and as it is under each override, with the override's path."""
+    yield sensor, ""
+    for number, override in enumerate(sensor.overrides):
+        yield sensor.overridden(override), f"overrides[{number}]"
+
+
+def _conditions(sensor: Sensor, path: str) -> Iterator[_Conditions]:
     if sensor.trigger is not None:
-        yield _Conditions("", sensor.trigger, sensor.clear, sensor.for_)
+        yield _Conditions(path, sensor.trigger, sensor.clear, sensor.for_, _under(path, "for"))
     for level in sensor.levels:
-        for_ms = sensor.for_ if level.for_ is None else level.for_
-        yield _Conditions(f"levels.{level.name}", level.trigger, level.clear, for_ms)
+        its = _under(path, f"levels.{level.name}")
+        for_ms, owner = (sensor.for_, path) if level.for_ is None else (level.for_, its)
+        yield _Conditions(its, level.trigger, level.clear, for_ms, _under(owner, "for"))
 
 
-def _ends_instances(sensor: Sensor) -> bool:
-    """Whether silence ends what is triggered."""
-    return sensor.no_data is not None and sensor.no_data.then in ("no-data", "clear")
+def _under(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _is_percent(sensor: Sensor) -> bool:
+    """Whether what is judged lies between 0 and 100."""
+    function = sensor.aggregate.function if sensor.aggregate is not None else "avg"
+    return _PERCENT.search(sensor.metric) is not None and function in _IN_RANGE
 
 
 def _representatives(conditions: Sequence[Condition], is_percent: bool) -> list[float]:

@@ -21,6 +21,9 @@ from tocsin.evaluator.detector.columns import Bools, Ints
 Tags = Mapping[str, str]
 NO_TAGS: Tags = {}
 
+Happened = tuple[int, int, str, bool]
+"""At an instant, of a system: what begins (or ceases) to hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -75,7 +78,9 @@ class Crowd:
         self._present: dict[tuple[str, int], Bools] = {key: np.zeros(0, np.bool_) for key in keys}
         self._members: dict[str, Bools] = {group: np.zeros(0, np.bool_) for group in plan.groups}
         self._matching: dict[str, set[int]] = {id_: set() for id_ in plan.notifications}
+        self._silent: dict[str, set[int]] = {id_: set() for id_ in plan.notifications}
         self._counted: dict[str, set[int]] = {id_: set() for id_ in plan.notifications}
+        self._added: dict[str, set[int]] = {id_: set() for id_ in plan.notifications}
         self._tags: dict[int, tuple[int, Tags]] = {}
 
     def advance(self, chunk: Chunk) -> dict[str, Counts]:
@@ -88,14 +93,16 @@ class Crowd:
         for key in self._present:
             group, within = key
             presence[key] = self._presence(key, toggles[within], memberships.get(group, ()))
-        for changes in memberships.values():
-            for _, system, group, member in changes:
-                self._members[group][system] = member
         switched = self._switched(chunk.switches)
         found = {}
         for id_, one in self._plan.notifications.items():
             key = (one.group, one.within)
-            found[id_] = self._counts(one, before[key], presence[key], switched.get(id_, ()))
+            happened = [*switched.get(id_, ())]
+            happened += [(time, system, "member", on) for time, system, _, on in memberships.get(one.group, ())]
+            found[id_] = self._counts(one, before[key], presence[key], happened)
+        for changes in memberships.values():
+            for _, system, group, member in changes:
+                self._members[group][system] = member
         for key, changed in presence.items():
             self._present[key][changed.system] = changed.on  # the last of each system stays
         return found
@@ -157,56 +164,81 @@ class Crowd:
                 ons.append(there)
         return plain.merged(Toggles(np.array(times, np.int64), np.array(systems, np.int64), np.array(ons, np.bool_)))
 
-    def _switched(self, switches: Iterable[Switch]) -> dict[str, list[tuple[int, int, bool]]]:
-        """By notification: (instant, system, whether it matches now)."""
-        found: dict[str, list[tuple[int, int, bool]]] = {}
+    def _switched(self, switches: Iterable[Switch]) -> dict[str, list[Happened]]:
+        """By notification: who begins or ceases to match, and to be triggered by silence."""
+        found: dict[str, list[Happened]] = {}
         for one in switches:
             self._triggered.mark(one.sensor_id, one.system, one.instance, one.standing)
             for id_ in self._plan.by_sensor.get(one.sensor_id, ()):
-                matching = self._matching[id_]
-                matches = self._triggered.all_on(self._plan.notifications[id_].uses, one.system)
-                if matches is not (one.system in matching):
-                    (matching.add if matches else matching.discard)(one.system)
-                    found.setdefault(id_, []).append((one.time, one.system, matches))
+                uses = self._plan.notifications[id_].uses
+                for what, systems, now in (
+                    ("matches", self._matching[id_], self._triggered.all_on(uses, one.system)),
+                    ("silent", self._silent[id_], self._triggered.by_silence(uses, one.system)),
+                ):
+                    if now is not (one.system in systems):
+                        (systems.add if now else systems.discard)(one.system)
+                        found.setdefault(id_, []).append((one.time, one.system, what, now))
         return found
 
     def _counts(
-        self,
-        notification: PlannedNotification,
-        reporting: int,
-        presence: Toggles,
-        switched: Sequence[tuple[int, int, bool]],
+        self, notification: PlannedNotification, reporting: int, presence: Toggles, happened: list[Happened]
     ) -> Counts:
-        steps = Steps.of(reporting, presence.time, np.where(presence.on, 1, -1))
-        matching, counted = self._matching[notification.id], self._counted[notification.id]
-        followed = matching | {system for _, system, _ in switched}
-        before = len(counted)
+        """`reporting`: how many members of the group reported before; `happened`: in order, what else there was."""
+        id_ = notification.id
+        followed = self._matching[id_] | self._silent[id_] | {one[1] for one in happened if one[2] != "member"}
+        times, changes = presence.time, np.where(presence.on, 1, -1)
+        before = len(self._counted[id_])
+        reporting += len(self._added[id_])
         if not followed:
             none = np.zeros(0, np.int64)
-            return Counts(Steps(before, none, none), steps, ())
+            return Counts(Steps(before, none, none), Steps.of(reporting, times, changes), ())
         theirs = presence.where(np.isin(presence.system, np.fromiter(followed, np.int64, len(followed))))
-        happened = [
-            *((time, system, "present", on) for time, system, on in _rows(theirs)),
-            *((time, system, "matches", on) for time, system, on in switched),
-        ]
+        state = self._before(notification, followed, happened)
+        happened = [one for one in happened if one[1] in followed]
+        happened += [(time, system, "present", on) for time, system, on in _rows(theirs)]
         happened.sort(key=lambda item: item[0])
+        entries: list[tuple[int, int, bool]] = []
+        additions: list[tuple[int, int, bool]] = []
+        for time, system, what, value in happened:
+            its = state[system]
+            its[what] = value
+            added = its["silent"] and its["member"] and not its["present"]
+            counts = its["matches"] and (its["present"] or added)
+            for systems, now, changed in (
+                (self._added[id_], added, additions),
+                (self._counted[id_], counts, entries),
+            ):
+                if now is not (system in systems):
+                    (systems.add if now else systems.discard)(system)
+                    changed.append((time, system, now))
+        added_times, added_changes = _changes(additions)
+        steps = Steps.of(reporting, np.concatenate([times, added_times]), np.concatenate([changes, added_changes]))
+        return Counts(Steps.of(before, *_changes(entries)), steps, entries)
+
+    def _before(
+        self, notification: PlannedNotification, followed: set[int], happened: Sequence[Happened]
+    ) -> dict[int, dict[str, bool]]:
+        """What held of these systems before the chunk: the sets have moved on, the first change says what it was."""
+        first: dict[tuple[int, str], bool] = {}
+        for _, system, what, value in happened:
+            first.setdefault((system, what), not value)
         present = self._present[notification.group, notification.within]
-        # What the last switch of a system says is in `matching` already: the first one says what it was before.
-        matched_before = {system: not on for _, system, on in reversed(switched)}
-        state = {
-            system: {"present": bool(present[system]), "matches": matched_before.get(system, system in matching)}
+        members, matching = self._members[notification.group], self._matching[notification.id]
+        silent = self._silent[notification.id]
+        return {
+            system: {
+                "present": bool(present[system]),
+                "member": bool(members[system]),
+                "matches": first.get((system, "matches"), system in matching),
+                "silent": first.get((system, "silent"), system in silent),
+            }
             for system in followed
         }
-        entries: list[tuple[int, int, bool]] = []
-        for time, system, what, value in happened:
-            state[system][what] = value
-            counts = all(state[system].values())
-            if counts is not (system in counted):
-                (counted.add if counts else counted.discard)(system)
-                entries.append((time, system, counts))
-        times = np.array([time for time, _, _ in entries], np.int64)
-        changes = np.array([1 if counts else -1 for _, _, counts in entries], np.int64)
-        return Counts(Steps.of(before, times, changes), steps, entries)
+
+
+def _changes(happened: Sequence[tuple[int, int, bool]]) -> tuple[Ints, Ints]:
+    times = np.array([time for time, _, _ in happened], np.int64)
+    return times, np.array([1 if on else -1 for _, _, on in happened], np.int64)
 
 
 def _rows(toggles: Toggles) -> Iterable[tuple[int, int, bool]]:

@@ -81,6 +81,12 @@ class Run:
             self._span = Span(self._span.start, time)
 
     @property
+    def in_order(self) -> bool:
+        """Whether events come in order of their times; a window that waits for late readings is told of afterwards."""
+        plans = self._plan.metrics.values()
+        return not any(rule.lag for plan in plans for intervals in plan.all_intervals() for rule in intervals.rules)
+
+    @property
     def span(self) -> Span | None:
         """From the first to the last instant; None before the first reading."""
         return self._span
