@@ -24,7 +24,8 @@ from tocsin.evaluator.core.plan import make_plan
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Columns, Ints, Known
 from tocsin.evaluator.detector.engine import Counts, Engine, Partition
-from tocsin.evaluator.detector.output import Change, Stood
+from tocsin.evaluator.detector.forgetting import forget_silent
+from tocsin.evaluator.detector.output import Change, Output, Stood
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.readings import GoodReading
@@ -66,19 +67,23 @@ class Run:
         end = 0
         while end < len(recording):
             start, end = end, self._chunk_end(recording.clock, end)
-            yield from self._take(recording, start, end, int(recording.clock[end - 1]))
-            first = int(recording.clock[0]) if self._span is None else self._span.start
-            self._span = Span(first, int(recording.clock[end - 1]))
+            until = int(recording.clock[end - 1])
+            if (forgotten := self._forgotten_at(recording, start, end, until)) is not None:
+                end, until = int(np.searchsorted(recording.clock, forgotten, side="right")), forgotten
+            yield from self._take(recording, start, end, until)
+            self._span = Span(int(recording.clock[0]) if self._span is None else self._span.start, until)
             on_taken(end)
 
     def until(self, time: int) -> Iterator[Event]:
         """Let time pass up to and with this instant, without a reading."""
         if self._span is None:
             self._span = Span(time, time)
-        if time > self._span.end:
-            none = np.zeros(0, np.int64)
-            yield from self._take(Recording(Block.nothing(), none), 0, 0, time)
-            self._span = Span(self._span.start, time)
+        nothing = Recording.by_time([])
+        while time > self._span.end:
+            forgotten = self._forgotten_at(nothing, 0, 0, time)
+            until = time if forgotten is None else forgotten
+            yield from self._take(nothing, 0, 0, until)
+            self._span = Span(self._span.start, until)
 
     @property
     def in_order(self) -> bool:
@@ -115,11 +120,12 @@ class Run:
         heard = self._heard()
         output = self._engine.take(_parsed(rows, start, self.known))
         output.merge(self._engine.fire_timers({0: until}, including=True))
+        output.merge(self._forget(until))
         self._note_new_series(rows, clock)
         changes = [(self._instant(change, recording.clock), change) for change in output.changes]
         changes.sort(key=lambda item: (item[0], item[1].place is None))
         sensors: list[tuple[int, Event]] = [(time, _sensor_event(change)) for time, change in changes]
-        notifications = self._judge(rows, (clock, until), heard, self._switches(output.stood, recording.clock))
+        notifications = self._judge(rows, (clock, until), heard, self._switches(output.stood, recording.clock, until))
         for _, event in merge(sensors, notifications, key=lambda item: item[0]):
             yield event
 
@@ -138,9 +144,33 @@ class Run:
         The first reading of a series is looked at singly, and all others of that series in the same chunk with it:
         while there are many new series, chunks are small.
         """
+        # Nobody can be forgotten between two readings of one chunk.
+        last = int(np.searchsorted(clock, clock[start] + self._plan.forget_after, side="left"))
         size = self._chunk if self._new_series * _MANY_NEW < self._chunk else self._chunk // _SMALLER
-        end = min(start + max(1, size), len(clock))
+        end = min(start + max(1, size), max(start + 1, last), len(clock))
         return int(np.searchsorted(clock, clock[end - 1], side="right"))
+
+    def _forgotten_at(self, recording: Recording, start: int, end: int, until: int) -> int | None:
+        """The first instant up to `until` at which a system has not been heard for so long that it is forgotten."""
+        table = self._engine.series
+        if not table.states:
+            return None
+        systems = np.unique(table.system[list(table.states)])
+        due = self._engine.systems.heard[systems] + self._plan.forget_after
+        found = []
+        for system, at in zip(systems[due <= until].tolist(), due[due <= until].tolist(), strict=True):
+            rows = np.flatnonzero(recording.rows.system[start:end] == system)
+            if not len(rows) or int(recording.clock[start + rows[0]]) > at:
+                found.append(at)
+        return min(found, default=None)
+
+    def _forget(self, until: int) -> Output:
+        """As of this instant."""
+        time = self._engine.owned[0].time
+        time.now, time.carried_at = max(time.now, until), until  # all has been read up to here
+        output = forget_silent(self._engine)
+        time.carried_at = None
+        return output
 
     def _heard(self) -> Ints:
         systems = self._engine.systems
@@ -152,11 +182,12 @@ class Run:
             return change.due
         return change.time if change.place is None else int(clock[change.place[1]])
 
-    def _switches(self, stood: Sequence[Stood], clock: Ints) -> list[Switch]:
+    def _switches(self, stood: Sequence[Stood], clock: Ints, until: int) -> list[Switch]:
         found = []
         for one in stood:
-            time = one.due if one.place is None else int(clock[one.place[1]])
-            assert time is not None
+            time = until if one.due is None else one.due
+            if one.place is not None:
+                time = int(clock[one.place[1]])
             found.append(Switch(time, one.sensor_id, one.system, one.instance, one.standing))
         found.sort(key=lambda switch: switch.time)
         return found
