@@ -33,6 +33,7 @@ from tocsin.shared.topic_admin import apply_topics
 
 READY_SECONDS = 60.0
 API_KEY = "demo"
+CONSOLE_PORT = 8480
 
 
 @click.command()
@@ -86,7 +87,9 @@ def _demo(console: Console, once: bool) -> list[str]:
             if not missing:
                 missing = _prove(console, environment)
             if not missing:
-                _where_next(console, stack, facts, state_dir)
+                # After the run: a console that starts beside it would slow it down, and nobody looks at it before.
+                pages = "" if once else _start_console(fleet, facts, environment)
+                _where_next(console, stack, facts, state_dir, pages)
             if not once:
                 run.forever(missing)
         finally:
@@ -97,12 +100,17 @@ def _demo(console: Console, once: bool) -> list[str]:
 class Facts:
     """What stays the same from one demo to the next: the receiver's port and secret. And how many there have been."""
 
-    def __init__(self, port: int, gateway_port: int, secret: str, runs: int = 0) -> None:
-        self.port, self.gateway_port, self.secret, self.runs = port, gateway_port, secret, runs
+    def __init__(self, port: int, gateway_port: int, console_port: int, secret: str, runs: int = 0) -> None:
+        self.port, self.gateway_port, self.console_port = port, gateway_port, console_port
+        self.secret, self.runs = secret, runs
 
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/"
+
+    @property
+    def console_url(self) -> str:
+        return f"http://{HOST}:{self.console_port}"
 
     @property
     def trigger(self) -> str:
@@ -115,10 +123,19 @@ class Facts:
         path = state_dir / "demo.json"
         try:
             known = json.loads(path.read_text())
-            ports = free_port(known["port"]), free_port(known["gateway_port"])
+            ports = (
+                free_port(known["port"]),
+                free_port(known["gateway_port"]),
+                free_port(known.get("console_port", CONSOLE_PORT)),
+            )
             facts = cls(*ports, known["secret"], int(known.get("runs", 0)) + 1)
         except (OSError, ValueError, KeyError, TypeError):
-            facts = cls(free_port(), free_port(), "whsec_" + b64encode(secrets.token_bytes(32)).decode())
+            facts = cls(
+                free_port(),
+                free_port(),
+                free_port(CONSOLE_PORT),
+                "whsec_" + b64encode(secrets.token_bytes(32)).decode(),
+            )
         path.touch(mode=0o600)
         path.write_text(json.dumps(vars(facts)))
         return facts
@@ -131,6 +148,7 @@ class Facts:
             "TOCSIN_EGRESS_ALLOW": "127.0.0.0/8",
             "TOCSIN_EGRESS_HTTP": "true",
             "TOCSIN_DEMO_SECRET": self.secret,
+            "TOCSIN_CONSOLE_URL": self.console_url,
             "TOCSIN_LOG_FORMAT": "json",
         }
 
@@ -158,6 +176,16 @@ def _start_services(fleet: Fleet, facts: Facts) -> None:
     fleet.start("gateway", environment=gateway)
     arguments = ["listen", "--json", "--port", str(facts.port)]
     fleet.start_command("receiver", arguments, environment={"TOCSIN_LISTEN_SECRET": facts.secret})
+
+
+def _start_console(fleet: Fleet, facts: Facts, environment: dict[str, str]) -> str:
+    """Where its pages are; while there is no account, the link that makes the first one."""
+    fleet.start("console", environment={"TOCSIN_CONSOLE_PORT": str(facts.console_port)})
+    fleet.wait_ready(READY_SECONDS, ["console"])
+    try:
+        return _tocsin(["admin", "link"], environment).strip()
+    except TocsinError:
+        return f"{facts.console_url}, with the account you have made"
 
 
 def _apply_configuration(facts: Facts, state_dir: Path, environment: dict[str, str]) -> None:
@@ -200,13 +228,14 @@ def _command() -> str:
     return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
 
 
-def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path) -> None:
+def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path, pages: str) -> None:
     gateway = f"http://{HOST}:{facts.gateway_port}"
     command = _command()
     # The shell puts the present time in: a reading of last week would count for nobody who reports.
     body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": \'$(date +%s)000\'}'
     console.print("\nAll of it has been seen. Where to look next, while the demo runs:", style="bold")
     for line in (
+        *([f"the console    {pages}"] if pages else []),
         f"configuration  {state_dir / 'demo.yaml'}; change it, then: {command} apply -f {state_dir / 'demo.yaml'}",
         f"your readings  curl -H 'Authorization: Bearer {API_KEY}' -d '{body}' {gateway}/v1/readings",
         f"any topic      kcat -b {stack.bootstrap_servers} -t delivery-audit -C -e",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from tocsin.console.access.welcome import welcome_path
 from tocsin.console.accounts import AccountError, new_user, with_password
-from tocsin.console.cli.configuration import actor
+from tocsin.console.cli.configuration import actor, key_ring
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.state import Put, State
 from tocsin.console.store import Store
@@ -20,6 +21,15 @@ from tocsin.shared.settings import CommonSettings
 def admin() -> None:
     """Accounts of the console, for whoever runs the deployment."""
     quiet_logs()
+
+
+@admin.command()
+def link() -> None:
+    """Print a link that makes the first account in the browser: good for a day, once, while there is none."""
+    settings = CommonSettings.load()
+    if Store(settings, actor()).read().of_kind(User.kind):
+        raise UsageError("there is an account already; give it a new password with: tocsin admin create NAME")
+    click.echo(settings.console_url.rstrip("/") + welcome_path(key_ring(settings), SystemClock().now_ms()))
 
 
 @admin.command()

@@ -1,7 +1,7 @@
 """Tables of the read models, in an SQLite file that lives as long as the process.
 
 Nothing in it is the truth: it is made anew from the topics at every start, so it cannot drift from them, and a million
-deliveries need no memory (docs/decisions).
+deliveries need no memory (docs/decisions/0015).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from tocsin.console.access.passwords import verify_password
-from tocsin.console.access.sessions import seal, unseal
+from tocsin.console.access.welcome import is_welcome
 from tocsin.console.accounts import AccountError, new_user
 from tocsin.console.pages.forms import form_of, see_other, text
 from tocsin.console.pages.render import render
@@ -18,13 +18,10 @@ from tocsin.console.web.guard import COOKIE
 from tocsin.console.web.problems import ProblemError
 from tocsin.console.web.routes import Route
 from tocsin.shared.configuration.records import User
-from tocsin.shared.secrets import KeyRing
 from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
 
-WELCOME_BINDING = "console-welcome"
-WELCOME_LIFETIME_MS = 24 * 3_600_000
 _HASHING = asyncio.Semaphore(2)
 """Each hash takes 19 MiB and 50 ms: a flood of sign-ins must not take the machine."""
 
@@ -37,11 +34,6 @@ def sign_in_routes() -> list[Route]:
         Route("GET", "/welcome", welcome, "nobody"),
         Route("POST", "/welcome", make_first, "nobody"),
     ]
-
-
-def welcome_path(keys: KeyRing, now_ms: int) -> str:
-    """Good for a day, and only while there is no account."""
-    return f"/welcome?code={seal(keys, WELCOME_BINDING, {'until': now_ms + WELCOME_LIFETIME_MS})}"
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -143,9 +135,7 @@ def _signed_in(services: Console, user: User, path: str) -> web.StreamResponse:
 
 
 def _check_code(services: Console, code: str) -> None:
-    found = unseal(services.keys(), WELCOME_BINDING, code)
-    until = found.get("until") if found else None
-    if not isinstance(until, int) or until < services.clock.now_ms():
+    if not is_welcome(services.keys(), code, services.clock.now_ms()):
         raise ProblemError(403, "this link is not valid any more; run: tocsin admin create NAME")
     if services.directory.has_users():
         raise ProblemError(409, "there is an account already: sign in with it")
