@@ -248,7 +248,9 @@ class FaustShell:
         self, topic: str, key: bytes, value: bytes, headers: Headers | None = None, partition: int | None = None
     ) -> Acknowledged:
         name = self._settings.topic(topic)
-        return await self._app.producer.send(name, key, value, partition, None, cast(Any, headers))
+        # This client takes bytes only, where the others encode text themselves.
+        encoded = [(one, text.encode() if isinstance(text, str) else text) for one, text in headers or ()]
+        return await self._app.producer.send(name, key, value, partition, None, cast(Any, encoded))
 
     async def settle(self, delivered: Delivered, *, commit: bool) -> None:
         event, stream = delivered.handle
