@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from delivering import (
     SECRET,
     RunningDispatcher,
     ScriptedServer,
+    ServiceProcess,
     delivery_for,
     dispatcher_settings,
     put_deliveries,
@@ -102,3 +104,28 @@ def test_a_dead_letter_that_its_topic_is_too_small_for_is_not_lost(stack: Stack,
         wait_for_terminals(settings, 1, within=60)
     assert len(server.requests) == 1
     assert read_ledger(settings).ended == {"dead-lettered": 1}
+
+
+def test_offsets_that_are_out_of_range_by_now_begin_at_what_is_left(stack: Stack, tmp_path: Path) -> None:
+    settings = dispatcher_settings(stack, tmp_path, partitions_deliveries=1)
+    with Receiver(SECRET) as receiver:
+        hook = webhook_recipient(settings, receiver.url)
+        put_records(settings, hook)
+        with RunningDispatcher(settings):
+            put_deliveries(settings, [delivery_for(hook) for _ in range(5)])
+            wait_for_terminals(settings, 5)
+        # Retention takes what nobody was there to read.
+        lost = put_deliveries(settings, [delivery_for(hook) for _ in range(5)])
+        place = TopicPartition(settings.topic(DELIVERIES), 0, 10)
+        for future in kafka.admin(settings.kafka).delete_records([place]).values():
+            future.result()
+        kept = put_deliveries(settings, [delivery_for(hook) for _ in range(5)])
+        # As a process of its own: the client's own trouble would be seen as its exit code.
+        with ServiceProcess("dispatcher", settings, tmp_path / "log") as process:
+            eventually(lambda: len(receiver.requests) == 10 or process.process.poll() is not None)
+            assert process.process.poll() is None
+            wait_for_terminals(settings, 10)
+            assert process.stop() == 0
+    assert {one.id for one in receiver.requests[5:]} == set(kept)
+    # The ledger names what retention has taken.
+    assert {id_ for id_, _ in read_ledger(settings).missing} == set(lost)

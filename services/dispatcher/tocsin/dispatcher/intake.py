@@ -99,6 +99,10 @@ class Intake:
         return self._assigned
 
     def join(self) -> None:
+        if not self._partitions.count:
+            # Not asked in a callback: the client forgets that it is in one, and the next callback ends the process.
+            topics = kafka.existing_partitions(kafka.admin(self._settings.kafka), COMMITTED_TIMEOUT)
+            self._partitions.count = topics.get(self._deliveries, 1)
         self._consumer.subscribe(
             self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -268,14 +272,12 @@ class Intake:
         numbers = [one.partition for one in assigned if one.topic == self._deliveries]
         parked = [TopicPartition(self._parked_topic, number) for number in numbers]
         try:
-            topics = consumer.list_topics(self._deliveries, COMMITTED_TIMEOUT).topics
             committed = self._retrying(lambda: consumer.committed([*assigned, *parked], timeout=COMMITTED_TIMEOUT))
         except KafkaException as error:
             log.warning("committed offsets cannot be read; joining anew", error=str(error))
             consumer.assign([])
             self._rejoin = True
             return
-        self._partitions.count = max(1, len(topics[self._deliveries].partitions))
         starts = []
         for one in committed:
             known = None if one.offset < 0 else one.offset

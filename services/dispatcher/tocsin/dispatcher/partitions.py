@@ -35,7 +35,7 @@ class Partitions:
         self._changed = threading.Condition()
         self._partitions: dict[PartitionKey, Partition] = {}
         self.open_bytes = 0
-        self.count = 1  # of each topic of deliveries; known at the first assignment
+        self.count = 0  # of each topic of deliveries; known when the group is joined
 
     def assign(self, key: PartitionKey, committed: int | None, metadata: str) -> None:
         self._assign(Partition(key, Progress(committed, metadata)))

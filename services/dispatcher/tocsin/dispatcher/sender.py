@@ -362,7 +362,7 @@ class Sender:
         self._configured = configuration = self._parts.configuration.current
         now, standings = self._parts.clock.now_ms(), self._parts.standings
         for recipient in configuration.recipients.values():
-            number = partition_for(recipient.id.encode(), self._parts.partitions.count)
+            number = partition_for(recipient.id.encode(), self._parts.partitions.count or 1)
             partition = self._parked.get(number)
             if number in numbers and partition is not None:
                 outs = standings.reconcile(recipient, now, number)
