@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from delivering import (
+    SECRET,
+    RunningDispatcher,
+    delivery_for,
+    dispatcher_settings,
+    put_deliveries,
+    terminals,
+    wait_for_terminals,
+    webhook_recipient,
+)
+from receiver import Receiver
+from support import eventually, put_records
 from tocsin.deploy.processes import Child, Supervisor
+from tocsin.deploy.stack import Stack
 from tocsin.deploy.stack.redis import start_redis
+from tocsin.dispatcher.ledger_reader import read_ledger
 from tocsin.dispatcher.suppression import RedisSuppression
 
 pytestmark = [
@@ -60,6 +74,58 @@ class OwnRedis:
 def own_redis(tmp_path: Path) -> Iterator[OwnRedis]:
     with Supervisor() as supervisor:
         yield OwnRedis(tmp_path / "redis", supervisor)
+
+
+def test_whatever_happens_to_redis_every_delivery_ends_once_and_none_waits_for_it(
+    stack: Stack, tmp_path: Path, own_redis: OwnRedis
+) -> None:
+    settings = dispatcher_settings(stack, tmp_path, redis_url=f"redis://127.0.0.1:{own_redis.port}/0")
+    fed: list[bytes] = []
+    feed = own_redis.client.pubsub()
+    feed.subscribe(f"{settings.topic_prefix}tocsin:live")
+    with Receiver(SECRET) as receiver, RunningDispatcher(settings):
+        hooks = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(3)]
+        put_records(settings, *hooks)
+        count = 0
+
+        def deliver(what: Callable[[], None]) -> float:
+            """Thirty deliveries while this happens to Redis; how long they took."""
+            nonlocal count
+            what()
+            began = time.monotonic()
+            put_deliveries(settings, [delivery_for(hook) for _ in range(10) for hook in hooks])
+            count += 30
+            eventually(lambda: len(receiver.requests) >= count, within=20)
+            return time.monotonic() - began
+
+        def old_dump() -> None:
+            own_redis.client.save()
+            shutil.copy(own_redis.folder / "dump.rdb", own_redis.folder / "old.rdb")
+
+        def restore() -> None:
+            own_redis.kill()
+            shutil.copy(own_redis.folder / "old.rdb", own_redis.folder / "dump.rdb")
+            own_redis.restart()
+
+        # More than once: on a busy machine the 50 ms may pass, and then it is left alone for a while.
+        eventually(lambda: deliver(lambda: None) and own_redis.done() > 0, within=60)
+        for _ in range(10):
+            message = feed.get_message(ignore_subscribe_messages=True, timeout=0.2)
+            if message is not None:
+                fed.append(message["data"])
+        deliver(old_dump)
+        deliver(own_redis.client.flushall)
+        deliver(restore)
+        # Frozen, then dead: each operation is given up after 50 ms, and after three Redis is left alone.
+        assert deliver(own_redis.child.suspend) < 10
+        own_redis.child.resume()
+        assert deliver(own_redis.kill) < 10
+        wait_for_terminals(settings, count)
+    assert receiver.repeats() == {}
+    assert set(terminals(settings).values()) == {1}
+    assert read_ledger(settings).ended == {"delivered": count}
+    assert fed
+    assert all(b'"kind":"delivered"' in record for record in fed)
 
 
 def test_what_it_is_told_it_knows(own_redis: OwnRedis) -> None:
