@@ -111,7 +111,7 @@ def test_check_knows_what_is_in_kafka(place: Place) -> None:
         "groups.yaml:1:30: warning: group 'G': systems[0]: 'fin-*' matches no known system among the newest readings "
         "in Kafka; case counts: there is 'FIN-1'",
         "rules.yaml:2:29: warning: sensor 'S': metric: m has instances: one that ends stays triggered while its system "
-        "reports anything; add no_data: {after: 15m, then: clear}",
+        "reports anything; write no_data: {after: 15m, then: clear}",
         "2 files: 0 errors, 2 warnings",
     ]
     assert place.run("check", "rules.yaml", "--strict").returncode == 1
