@@ -75,6 +75,7 @@ class Settler:
         self._group_metadata: Any = None
         self._calls = BoundedCalls("transaction")
         self._giving_up = threading.Event()
+        self._joined = threading.Event()
         self._broken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
@@ -91,6 +92,7 @@ class Settler:
     def joined(self, group_metadata: Any) -> None:
         """The consumer's membership, taken in its own thread after each assignment."""
         self._group_metadata = group_metadata
+        self._joined.set()
 
     def flush(self, timeout: float) -> bool:
         """Whether everything put before is durable within this time."""
@@ -149,6 +151,10 @@ class Settler:
         return self._queue.get_nowait()
 
     def _settle(self, batch: list[Settled]) -> None:
+        # What is parked is read beside the consumer, and may have ended before the first assignment is through.
+        while batch and not self._joined.wait(0.05):
+            if self._giving_up.is_set():
+                return
         batch = [one for one in batch if self._partitions.settle(one.partition, one.offset)]
         if not batch:
             return
