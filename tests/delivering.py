@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -335,11 +335,3 @@ def says(status: str, *headers: str, body: bytes = b"") -> Callable[[int, bytes,
 def says_in_turn(*answers: Callable[[int, bytes, socket.socket], None]) -> Callable[[int, bytes, socket.socket], None]:
     """The last one for ever."""
     return lambda nth, request, connection: answers[min(nth, len(answers)) - 1](nth, request, connection)
-
-
-def assert_oldest_first(arrived: Sequence[str], ids: Sequence[str]) -> None:
-    """All of them once, begun oldest first: those under way at the same time, on connections of their own, may
-    overtake each other on the way. (With `ordered` they may not, and other tests say so.)"""
-    assert sorted(arrived) == sorted(ids)
-    moved = {one: abs(place - ids.index(one)) for place, one in enumerate(arrived) if ids[place] != one}
-    assert all(by <= 4 for by in moved.values()), moved
