@@ -57,7 +57,7 @@ class Running:
 
 async def _serve(settings: ConsoleSettings, life: Lifecycle) -> None:
     health = Health("configuration", "http")
-    health_server = _listen(lambda: HealthServer(health, settings.http_host, settings.http_port), "TOCSIN_HTTP_PORT")
+    health_server = HealthServer(health, settings.http_host, settings.http_port)
     life.add("health endpoint", health_server.close)
     stop = _stop_event(life)
     running = await start_console(settings, health)
@@ -105,13 +105,6 @@ async def _start_http(settings: ConsoleSettings, app: web.Application) -> web.Ap
         await runner.cleanup()
         raise _cannot_listen("TOCSIN_CONSOLE_PORT", error) from None
     return runner
-
-
-def _listen(start: Callable[[], HealthServer], setting: str) -> HealthServer:
-    try:
-        return start()
-    except OSError as error:
-        raise _cannot_listen(setting, error) from None
 
 
 def _cannot_listen(setting: str, error: OSError) -> SettingsError:

@@ -45,7 +45,7 @@ async def _serve(settings: GatewaySettings, life: Lifecycle) -> None:
     keys = parse_keys(settings.gateway_api_keys.get_secret_value() if settings.gateway_api_keys else None)
     require_keys(keys, is_open=settings.gateway_open)
     health = Health("broker", "http")
-    health_server = _listen(lambda: HealthServer(health, settings.http_host, settings.http_port), "TOCSIN_HTTP_PORT")
+    health_server = HealthServer(health, settings.http_host, settings.http_port)
     life.add("health endpoint", health_server.close)
     _log.info("health endpoint listening", port=health_server.port)
     await asyncio.to_thread(check_topics, settings, [SENSOR_READINGS, SENSOR_READINGS_REJECTED])
@@ -107,13 +107,6 @@ async def _start_http(settings: GatewaySettings, app: web.Application) -> web.Ap
         raise _cannot_listen("TOCSIN_GATEWAY_PORT", error) from None
     _log.info("gateway listening", host=settings.gateway_host, port=runner.addresses[0][1])
     return runner
-
-
-def _listen(start: Callable[[], HealthServer], setting: str) -> HealthServer:
-    try:
-        return start()
-    except OSError as error:
-        raise _cannot_listen(setting, error) from None
 
 
 def _cannot_listen(setting: str, error: OSError) -> SettingsError:
