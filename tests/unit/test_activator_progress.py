@@ -42,8 +42,19 @@ def test_time_without_the_broker_does_not_count() -> None:
 
 def test_a_recovery_that_never_ends_is_stuck() -> None:
     progress = Progress(patience_s=10)
-    assert [progress.observe(4, False, {}) for _ in range(2)] == [None, None]
-    assert progress.observe(4, False, {}) == "no recovery completed for 12 s"
+    assert [progress.observe(4, False, {}, 7) for _ in range(3)] == [None] * 3
+    assert progress.observe(4, False, {}, 7) == "recovery stands still for 12 s"
+
+
+def test_a_recovery_that_gets_on_may_take_as_long_as_it_takes() -> None:
+    progress = Progress(patience_s=10)
+    assert [progress.observe(4, False, {}, step) for step in range(100)] == [None] * 100
+
+
+def test_a_join_may_take_twice_as_long() -> None:
+    progress = Progress(patience_s=10)
+    assert [progress.observe(4, False, {}) for _ in range(5)] == [None] * 5
+    assert progress.observe(4, False, {}) == "no partitions assigned for 24 s"
 
 
 def test_one_long_sleep_of_the_machine_is_not_patience_used_up() -> None:

@@ -7,13 +7,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tocsin.deploy.processes import Child, Supervisor
 from tocsin.deploy.stack.ports import HOST, free_port
 from tocsin.shared.errors import TocsinError
+from tocsin.shared.lifecycle import EXIT_RESTART
 
 TOCSIN = (sys.executable, "-m", "tocsin.console.cli")
 """The command `tocsin` of this very installation."""
@@ -86,10 +87,14 @@ class Fleet:
         return self.members[name]
 
     def wait_ready(self, within_seconds: float, names: Iterable[str] | None = None) -> None:
-        """Until these (or all) are ready. Raises FleetError, naming who is not, why, and what it wrote last."""
+        """Until these (or all) are ready. Raises FleetError, naming who is not, why, and what it wrote last.
+
+        Who ends meanwhile with EXIT_RESTART is started again.
+        """
         waiting = set(names if names is not None else self.members)
         until = time.monotonic() + within_seconds
         while waiting:
+            self.restart_ended({EXIT_RESTART}, waiting)
             reasons = {name: self.members[name].readiness() for name in waiting}
             waiting = {name for name, reason in reasons.items() if reason is not None}
             ended = [name for name in waiting if not self.members[name].child.running]
@@ -105,13 +110,14 @@ class Fleet:
         self.members[name] = Member(name, self._supervisor.start_again(member.child), member.http_port)
         return self.members[name]
 
-    def restart_ended(self) -> list[tuple[str, int]]:
-        """Start again whatever has ended by itself; names and exit codes."""
-        ended = [
-            (name, member.child.exit_code)
-            for name, member in self.members.items()
-            if member.child.exit_code is not None
-        ]
-        for name, _ in ended:
-            self.restart(name)
-        return [(name, code) for name, code in ended if code is not None]
+    def restart_ended(
+        self, codes: Container[int] | None = None, names: Iterable[str] | None = None
+    ) -> list[tuple[str, int]]:
+        """Start again whatever (of these) has ended by itself (with one of these codes); names and exit codes."""
+        restarted = []
+        for name in list(names if names is not None else self.members):
+            code = self.members[name].child.exit_code
+            if code is not None and (codes is None or code in codes):
+                self.restart(name)
+                restarted.append((name, code))
+        return restarted

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
+EXIT_RESTART = 70
+"""EX_SOFTWARE of sysexits.h. A process that ends with it asks its supervisor to start it anew."""
+
 _log = logging.getLogger(__name__)
 
 

@@ -43,6 +43,10 @@ BROKER_RETRY_S = 0.2
 Acknowledged = Awaitable[Any]
 
 
+class NotTaken(Exception):  # noqa: N818  no error yet: it is sent again
+    """The broker did not take a record now, and may take it later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A record, and the client's own handle of it."""
@@ -64,7 +68,9 @@ class Bus(Protocol):
 
     async def send(
         self, topic: str, key: bytes, value: bytes, headers: Headers | None = None, partition: int | None = None
-    ) -> Acknowledged: ...
+    ) -> Acknowledged:
+        """Both this and what it returns raise NotTaken, or what cannot be helped by waiting."""
+        ...
 
     async def settle(self, delivered: Delivered, *, commit: bool) -> None:
         """The record is done with. `commit`: reading goes on behind it after a restart."""
@@ -106,15 +112,22 @@ class Engine:
         self._check = check
         self._offsets = Offsets()
         self._window: list[_Taken] = []
+        self._under_way: list[_Taken] = []
+        self._recoveries = 0
+        self._draining = False
         self._filled = asyncio.Event()
         self._flushed = asyncio.Event()
 
     async def recovered(self, partitions: set[int]) -> None:
         """The table is complete and these partitions are ours; no record of them has been taken yet."""
+        self._recoveries += 1
+        this = self._recoveries
         positions = await asyncio.to_thread(self._view.positions, partitions)
         while positions is None:
             await asyncio.sleep(BROKER_RETRY_S)
             positions = await asyncio.to_thread(self._view.positions, partitions)
+        if this != self._recoveries:  # Faust starts the next recovery without an end to this one
+            return
         self._offsets.begin({partition: position.start for partition, position in positions.items()})
         left = self._rows.restore(self._bus.rows(), partitions)
         if left:
@@ -130,7 +143,7 @@ class Engine:
         more = True
         while more:
             unsent = partial(self._rows.unsent, record.key, record.place.partition)
-            while len(self._window) >= MAX_WINDOW or unsent() >= MAX_OUTBOX:
+            while self._draining or len(self._window) >= MAX_WINDOW or unsent() >= MAX_OUTBOX:
                 self._flushed.clear()
                 await self._flushed.wait()
             self._check()
@@ -161,13 +174,22 @@ class Engine:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            window, self._window = self._window, []
+            window = self._under_way = self._window
+            self._window = []
             await asyncio.gather(*(future for taken in window for future in taken.written))
             await self._publish([event for taken in window for event in taken.events])
             for taken in window:
                 if not taken.more:
                     await self._bus.settle(taken.delivered, commit=True)
+            self._under_way = []
             self._flushed.set()
+
+    async def drain(self) -> None:
+        """Take nothing more, and return when all that was taken is settled."""
+        self._draining = True
+        while self._window or self._under_way:
+            self._flushed.clear()
+            await self._flushed.wait()
 
     async def _is_next(self, delivered: Delivered) -> bool:
         place = delivered.record.place
@@ -186,19 +208,13 @@ class Engine:
         return False
 
     async def _publish(self, events: list[tuple[str, Pending]]) -> None:
-        if not events:
-            return
-        self._check()
-        acknowledged = []
-        for notification_id, event in events:
-            key = event.activation_id.encode()
-            acknowledged.append(await self._bus.send(ACTIVATIONS, key, event.activation.encode(), _JSON))
-            if event.event:
-                key = notification_id.encode()
-                acknowledged.append(
-                    await self._bus.send(NOTIFICATION_EVENTS, key, event.event.encode(), event_headers(event))
-                )
-        await asyncio.gather(*acknowledged)
+        left = events
+        while left:
+            self._check()
+            left = await self._attempt(left)
+            if left:
+                log.warning("the broker did not take events; sending them again", events=len(left))
+                await asyncio.sleep(BROKER_RETRY_S)
         self._rows.sent(events)
         for notification_id, event in events:
             log.info(
@@ -208,6 +224,33 @@ class Engine:
                 event_id=event.id,
                 ordinal=event.ordinal,
             )
+
+    async def _attempt(self, events: list[tuple[str, Pending]]) -> list[tuple[str, Pending]]:
+        """What has to be sent again: an event that was not taken, and those of its notification after it."""
+        sent = []
+        with suppress(NotTaken):
+            for notification_id, event in events:
+                sent.append(asyncio.gather(*await self._send(notification_id, event)))
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+        outcomes += [NotTaken()] * (len(events) - len(outcomes))
+        broken: set[str] = set()
+        left = []
+        for one, outcome in zip(events, outcomes, strict=True):
+            if isinstance(outcome, NotTaken):
+                broken.add(one[0])
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            if one[0] in broken:
+                left.append(one)
+        return left
+
+    async def _send(self, notification_id: str, event: Pending) -> list[Acknowledged]:
+        key = event.activation_id.encode()
+        sent = [await self._bus.send(ACTIVATIONS, key, event.activation.encode(), _JSON)]
+        if event.event:
+            key = notification_id.encode()
+            sent.append(await self._bus.send(NOTIFICATION_EVENTS, key, event.event.encode(), event_headers(event)))
+        return sent
 
 
 class Ticker:
@@ -233,10 +276,12 @@ class Ticker:
             for partition in self._owned() or ():
                 # While the broker is away one tick waits, not one a second.
                 if partition not in self._under_way or self._under_way[partition].done():
-                    tick = Tick(time=self._clock.now_ms()).encode()
-                    sent = await self._bus.send(NOTIFICATION_TALLIES, TICK_KEY, tick, partition=partition)
-                    self._under_way[partition] = asyncio.ensure_future(sent)
+                    self._under_way[partition] = asyncio.ensure_future(self._tick(partition))
                     self._under_way[partition].add_done_callback(_tick_done)
+
+    async def _tick(self, partition: int) -> None:
+        tick = Tick(time=self._clock.now_ms()).encode()
+        await (await self._bus.send(NOTIFICATION_TALLIES, TICK_KEY, tick, partition=partition))
 
 
 _JSON: Headers = [("content-type", b"application/json")]

@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 import faust
+from aiokafka import errors as kafka_errors
+from faust.exceptions import ProducerSendError
 from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.tables.table import Table
@@ -22,7 +24,7 @@ from faust.types import TP, EventT
 from mode.utils.futures import notify
 
 from tocsin.evaluator.activator.broker import Broker
-from tocsin.evaluator.activator.engine import MAX_WINDOW, Acknowledged, Delivered, Engine, Ticker
+from tocsin.evaluator.activator.engine import MAX_WINDOW, Acknowledged, Delivered, Engine, NotTaken, Ticker
 from tocsin.evaluator.activator.fence import Fence, end_at_once
 from tocsin.evaluator.activator.offsets import LogView
 from tocsin.evaluator.activator.rows import Rows, readable
@@ -50,7 +52,9 @@ class AckedTable(Table[Any, Any]):
     logger = _faust_log
     written: list[Acknowledged]
     editions: dict[bytes, int]
+    read: int  # changelog records, ever
     recovered: Callable[[set[int]], Awaitable[None]]
+    app: _App
 
     def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
         future = super().send_changelog(*args, **kwargs)
@@ -60,13 +64,18 @@ class AckedTable(Table[Any, Any]):
     def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
         super().apply_changelog_batch([event for event in batch if self._is_newer(event)])
 
+    async def on_changelog_event(self, event: EventT[Any]) -> None:
+        self.read += 1
+        await super().on_changelog_event(event)
+
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         try:
             await super().on_recovery_completed(active_tps, standby_tps)
             self.editions.clear()
             await self.recovered({tp.partition for tp in active_tps})
         except Exception as error:  # noqa: BLE001  Faust would go on without the outboxes
-            end_at_once("recovery failed", error)
+            if not self.app.stopping:
+                end_at_once(f"recovery failed: {error!r}", error)
 
     def _is_newer(self, event: EventT[Any]) -> bool:
         # A process that was cut off may still have written a row after its successor had.
@@ -117,9 +126,24 @@ class _Tables(TableManager):
     """Faust's own waits a second before it looks at anything."""
 
     logger = _faust_log
+    assignments = 0
+    recovering = False
 
     async def sleep(self, n: Any) -> None:
         await super().sleep(0 if n == 1.0 else n)
+
+    def on_rebalance_start(self) -> None:
+        self.recovering = False
+        super().on_rebalance_start()
+
+    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
+        self.assignments += 1
+        self.recovering = True
+        await super().on_rebalance(*args, **kwargs)
+
+    def on_actives_ready(self) -> None:
+        self.recovering = False
+        super().on_actives_ready()
 
 
 class _App(faust.App):
@@ -133,9 +157,11 @@ class _App(faust.App):
     def _new_transport(self) -> Any:
         return _Transport(self.conf.broker_consumer, self)
 
+    stopping = False
+
     def _crash(self, reason: BaseException) -> None:
-        if not isinstance(reason, asyncio.CancelledError):
-            end_at_once("a part of Faust crashed", reason)
+        if not isinstance(reason, asyncio.CancelledError) and not self.stopping:
+            end_at_once(f"a part of Faust crashed: {reason!r}", reason)
 
 
 class FaustShell:
@@ -158,7 +184,7 @@ class FaustShell:
         self._app = self._build_app(broker, partitions)
         self._table = self._build_agent(partitions)
 
-    def _build_app(self, broker: Broker, partitions: int) -> faust.App:
+    def _build_app(self, broker: Broker, partitions: int) -> _App:
         settings = self._settings
         app = _App(
             settings.topic(APP_ID),
@@ -197,7 +223,7 @@ class FaustShell:
         }
         topic = self._app.topic(self._tallies, partitions=partitions, allow_empty=True, **raw)
         table: Any = self._app.Table(ACTIVATOR_TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
-        table.written, table.editions, table.recovered = [], {}, self._recovered
+        table.written, table.editions, table.read, table.recovered = [], {}, 0, self._recovered
         self._app.agent(topic, name="activator", concurrency=1)(cast(Any, self._judge))
         return cast(AckedTable, table)
 
@@ -215,7 +241,7 @@ class FaustShell:
         on_state(False)
         ticker.cancel()
         try:
-            await asyncio.wait_for(self._app.stop(), self._settings.shutdown_grace / 1000)
+            await asyncio.wait_for(self._drain(), self._settings.shutdown_grace / 1000)
         except TimeoutError:
             end_at_once("stopping took longer than the grace; what is not committed is read again", code=0)
         self._fence.close()
@@ -223,11 +249,22 @@ class FaustShell:
             task.cancel()
         await asyncio.gather(starting, flusher, ticker, return_exceptions=True)
 
+    async def _drain(self) -> None:
+        # Faust waits for nothing that was not acknowledged, and its producer goes first.
+        await self._engine.drain()
+        self._app.stopping = True
+        await self._app.stop()
+
     def owned(self) -> set[int] | None:
         """Partitions worked on here; None while joining the group or recovering. Safe from any thread."""
         if self._app.rebalancing or not self._app.tables.actives_ready:
             return None
         return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == self._tallies}
+
+    def step(self) -> int | None:
+        """Changes whenever a recovery gets on; None when none is under way. Safe from any thread."""
+        tables = cast(_Tables, self._app.tables)
+        return tables.assignments + self._table.read if tables.recovering else None
 
     def poke(self) -> None:
         """The configuration has changed."""
@@ -250,7 +287,11 @@ class FaustShell:
         name = self._settings.topic(topic)
         # This client takes bytes only, where the others encode text themselves.
         encoded = [(one, text.encode() if isinstance(text, str) else text) for one, text in headers or ()]
-        return await self._app.producer.send(name, key, value, partition, None, cast(Any, encoded))
+        try:
+            sent = await self._app.producer.send(name, key, value, partition, None, cast(Any, encoded))
+        except ProducerSendError as error:
+            raise _not_taken(error.__cause__) or error from error
+        return asyncio.ensure_future(_taken(sent))
 
     async def settle(self, delivered: Delivered, *, commit: bool) -> None:
         event, stream = delivered.handle
@@ -278,14 +319,36 @@ class FaustShell:
                 record = Record(cast(Any, message.key), cast(Any, message.value), place)
                 await self._engine.take(Delivered(record, (event, stream)))
         except Exception as error:  # noqa: BLE001  Faust would acknowledge the record and go on
-            end_at_once("unexpected", error)
+            end_at_once(f"unexpected: {error!r}", error)
+
+
+_PASSING = (
+    kafka_errors.UnknownError,  # what a broker answers that is being stopped
+    kafka_errors.KafkaTimeoutError,
+    kafka_errors.BrokerNotAvailableError,
+    kafka_errors.ReplicaNotAvailableError,
+    kafka_errors.CorruptRecordException,
+)
+"""Not called retriable by the client, though the same record may be taken later."""
+
+
+def _not_taken(error: BaseException | None) -> NotTaken | None:
+    passing = isinstance(error, kafka_errors.KafkaError) and (error.retriable or isinstance(error, _PASSING))
+    return NotTaken(repr(error)) if passing else None
+
+
+async def _taken(sent: Acknowledged) -> None:
+    try:
+        await sent
+    except kafka_errors.KafkaError as error:
+        raise _not_taken(error) or error from error
 
 
 async def _guarded(part: Callable[[], Awaitable[None]]) -> None:
     try:
         await part()
     except Exception as error:  # noqa: BLE001  no failure may leave half of the process running
-        end_at_once("unexpected", error)
+        end_at_once(f"unexpected: {error!r}", error)
 
 
 def credentials(broker: Broker) -> Any:

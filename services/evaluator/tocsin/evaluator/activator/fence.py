@@ -10,12 +10,10 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tocsin.shared.clock import Clock
+from tocsin.shared.lifecycle import EXIT_RESTART
 from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
-
-EXIT_RESTART = 70
-"""EX_SOFTWARE of sysexits.h: a supervisor starts the process anew, and it recovers from the changelog."""
 
 _BEAT_S = 0.5
 

@@ -19,7 +19,7 @@ from tocsin.shared import kafka
 from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.snapshot import Configuration
-from tocsin.shared.errors import TocsinError
+from tocsin.shared.errors import BrokerError, TocsinError, TopicError
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
@@ -32,6 +32,8 @@ from tocsin.shared.topics import (
 )
 
 log = logs.logger(__name__)
+
+RETRY_AFTER_S = 1.0
 
 TOPICS = (CONFIGURATION, NOTIFICATION_TALLIES, NOTIFICATION_EVENTS, ACTIVATIONS, ACTIVATOR_CHANGELOG)
 
@@ -85,6 +87,26 @@ class _Readiness:
             log.info("activator not ready")
 
 
+def _with_a_broker(settings: ActivatorSettings, lifecycle: Lifecycle, health: Health, book: _Book) -> int | None:
+    """Partitions, the rules read, as soon as a broker answers; None when told to stop before. Raises TopicError."""
+    while not lifecycle.stopping.is_set():
+        try:
+            partitions = kafka.check_topics(settings, TOPICS)[NOTIFICATION_TALLIES]
+            follower = ConfigurationFollower(settings, book.take)
+            lifecycle.add("configuration", follower.close)
+            book.take(follower.start())
+        except TopicError:
+            raise
+        except BrokerError as error:
+            health.waiting("broker", str(error))
+            log.warning("no broker yet; trying again", why=str(error))
+            lifecycle.stopping.wait(RETRY_AFTER_S)
+        else:
+            health.ready("broker")
+            return partitions
+    return None
+
+
 def _soon(loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
     """From any thread; after the loop has ended there is nothing left to call."""
     with suppress(RuntimeError):
@@ -100,17 +122,16 @@ async def _run(settings: ActivatorSettings, lifecycle: Lifecycle) -> None:
     if broker.ignored:
         log.info("settings without a counterpart in Faust are ignored there", settings=broker.ignored)
 
-    health = Health("partitions")
+    health = Health("broker", "partitions")
     readiness = _Readiness(health, clock)
     server = HealthServer(health, settings.http_host, settings.http_port)
     lifecycle.add("health", server.close)
     log.info("health endpoint listening", host=settings.http_host, port=server.port)
 
-    partitions = (await asyncio.to_thread(kafka.check_topics, settings, TOPICS))[NOTIFICATION_TALLIES]
     book = _Book(settings.console_url)
-    follower = ConfigurationFollower(settings, book.take)
-    lifecycle.add("configuration", follower.close)
-    book.take(await asyncio.to_thread(follower.start))
+    partitions = await asyncio.to_thread(_with_a_broker, settings, lifecycle, health, book)
+    if partitions is None:
+        return
 
     # Faust takes half a second to import: after everything that can refuse to start.
     from tocsin.evaluator.activator.faust_shell import APP_ID, FaustShell  # noqa: PLC0415
@@ -120,7 +141,7 @@ async def _run(settings: ActivatorSettings, lifecycle: Lifecycle) -> None:
     shell = FaustShell(settings, broker, partitions, view, lambda: book.current, clock)
     book.then = partial(_soon, loop, shell.poke)
     patience = Progress(settings.activator_stalled_after / 1000)
-    watch = ProgressWatch(view, patience, clock, owned=shell.owned, stuck=end_at_once)
+    watch = ProgressWatch(view, patience, clock, owned=shell.owned, step=shell.step, stuck=end_at_once)
     lifecycle.add("progress watch", watch.close)
     await shell.run(stop, lambda working: readiness.show(working and watch.broker_answers))
     log.info("drained")

@@ -16,5 +16,5 @@ class ActivatorSettings(CommonSettings):
         default=500, gt=0, description="how often offsets are committed; a crash replays what came since"
     )
     activator_stalled_after: Duration = Field(
-        default=45_000, gt=0, description="no progress for this long with the broker there: end, to be started anew"
+        default=20_000, gt=0, description="no progress for this long with the broker there: end, to be started anew"
     )
