@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from tocsin.evaluator.activator.engine import Delivered, Engine, Ticker
+from tocsin.evaluator.activator.engine import Delivered, Engine, NotTaken, Ticker
 from tocsin.evaluator.activator.offsets import Offsets, Position, Seen
 from tocsin.evaluator.activator.rows import Rows
 from tocsin.evaluator.core.activation import Place
@@ -48,6 +49,7 @@ class FakeBus:
         self.table: dict[bytes, bytes] = {}
         self.said: list[str] = []
         self.waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self.values: list[tuple[str, bytes]] = []
 
     def _future(self, what: str) -> asyncio.Future[None]:
         self.said.append(what)
@@ -63,6 +65,12 @@ class FakeBus:
         await asyncio.sleep(0.01)
         return self.said
 
+    async def refuse(self, name: str, error: Exception) -> list[str]:
+        """The oldest unacknowledged one of this kind is not taken; what was said since the start."""
+        next(future for what, future in self.waiting if what == name and not future.done()).set_exception(error)
+        await asyncio.sleep(0.01)
+        return self.said
+
     def rows(self) -> dict[bytes, bytes]:
         return dict(self.table)
 
@@ -74,6 +82,7 @@ class FakeBus:
     async def send(
         self, topic: str, key: bytes, value: bytes, headers: Headers | None = None, partition: int | None = None
     ) -> Awaitable[Any]:
+        self.values.append((topic, value))
         return self._future(topic if partition is None else f"{topic} {partition}")
 
     async def settle(self, delivered: Delivered, *, commit: bool) -> None:
@@ -161,6 +170,99 @@ def test_a_write_that_fails_ends_the_flusher_and_nothing_is_committed() -> None:
     assert asyncio.run(told()) == ["row"]
 
 
+EVENT = ["activations", "notification-events"]
+
+
+def test_an_event_that_the_broker_did_not_take_is_sent_again_before_anything_is_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tocsin.evaluator.activator.engine.BROKER_RETRY_S", 0)
+
+    async def story(engine: Engine, bus: FakeBus) -> None:
+        await engine.take(tally(0, 1))
+        await bus.let("row")
+        await bus.refuse("activations", NotTaken())
+        assert await bus.let("notification-events") == ["row", *EVENT, *EVENT]
+        await bus.refuse("notification-events", NotTaken())
+        assert await bus.let("activations") == ["row", *EVENT, *EVENT, *EVENT]
+        assert (await bus.let(*EVENT))[-1] == "commit 0"
+
+    run(story)
+
+
+def test_what_follows_an_event_that_was_not_taken_is_sent_again_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.evaluator.activator.engine.BROKER_RETRY_S", 0)
+
+    async def story(engine: Engine, bus: FakeBus) -> None:
+        await engine.take(tally(0, 1))
+        await engine.take(tally(1, 0))
+        assert (await bus.let("row"))[2:] == [*EVENT, *EVENT]
+        first = [value for topic, value in bus.values if topic == "notification-events"]
+        await bus.let("activations")
+        await bus.refuse("notification-events", NotTaken())
+        await bus.let("notification-events")
+        assert [value for topic, value in bus.values if topic == "notification-events"] == [*first, *first]
+        assert (await bus.let(*EVENT))[-2:] == ["commit 0", "commit 1"]
+
+    run(story)
+
+
+def test_what_waiting_cannot_help_ends_the_flusher() -> None:
+    async def told() -> list[str]:
+        bus = FakeBus()
+        engine = Engine(bus, Rows(1), FakeView(), lambda: BOOK, lambda: None)
+        await engine.recovered({0})
+        flusher = asyncio.create_task(engine.flush())
+        await engine.take(tally(0, 1))
+        await bus.let("row")
+        await bus.refuse("notification-events", OSError("too large"))
+        await bus.let("activations")
+        with pytest.raises(OSError, match="too large"):
+            await flusher
+        return bus.said
+
+    assert asyncio.run(told()) == ["row", *EVENT]
+
+
+def test_draining_takes_nothing_more_and_waits_for_what_was_taken() -> None:
+    async def story(engine: Engine, bus: FakeBus) -> None:
+        await engine.take(tally(0, 1))
+        await bus.let()
+        draining = asyncio.create_task(engine.drain())
+        late = asyncio.create_task(engine.take(tally(1, 0)))
+        await bus.let("row")
+        assert not draining.done()
+        await bus.let(*EVENT)
+        assert draining.done()
+        assert not late.done()
+        late.cancel()
+
+    assert run(story).said == ["row", *EVENT, "commit 0"]
+
+
+def test_a_recovery_that_was_overtaken_does_not_say_where_reading_goes_on() -> None:
+    class SlowView(FakeView):
+        def positions(self, partitions: set[int]) -> dict[int, Position] | None:
+            if not partitions:
+                assert overtaken.wait(5)
+            return super().positions(partitions)
+
+    overtaken = threading.Event()
+
+    async def told() -> list[str]:
+        bus = FakeBus()
+        engine = Engine(bus, Rows(1), SlowView(), lambda: BOOK, lambda: None)
+        stale = asyncio.create_task(engine.recovered(set()))
+        await asyncio.sleep(0)
+        await engine.recovered({0})
+        overtaken.set()
+        await stale
+        await engine.take(tally(0, 0))
+        return bus.said
+
+    assert asyncio.run(told()) == ["row"]
+
+
 def test_repeats_are_skipped_and_a_record_left_out_is_read_again() -> None:
     async def story(engine: Engine, bus: FakeBus) -> None:
         await engine.take(tally(6, 0))
@@ -233,6 +335,25 @@ def test_a_tick_goes_into_every_owned_partition_but_waits_for_the_one_before() -
         return bus.said
 
     assert asyncio.run(told()) == ["notification-tallies 1", "notification-tallies 2", "notification-tallies 1"]
+
+
+def test_a_tick_that_was_not_taken_does_not_stop_the_ticker() -> None:
+    class Refusing(FakeBus):
+        async def send(self, topic: str, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+            self.said.append(topic)
+            raise NotTaken
+
+    async def told() -> list[str]:
+        bus = Refusing()
+        ticker = Ticker(bus, SystemClock(), 3_600, lambda: {1})
+        running = asyncio.create_task(ticker.run())
+        for _ in range(3):
+            ticker.poke()
+            await asyncio.sleep(0.01)
+        running.cancel()
+        return bus.said
+
+    assert asyncio.run(told()) == ["notification-tallies"] * 3
 
 
 @pytest.mark.parametrize(

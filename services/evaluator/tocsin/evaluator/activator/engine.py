@@ -230,16 +230,17 @@ class Engine:
         sent = []
         with suppress(NotTaken):
             for notification_id, event in events:
-                sent.append(asyncio.gather(*await self._send(notification_id, event)))
-        outcomes = await asyncio.gather(*sent, return_exceptions=True)
-        outcomes += [NotTaken()] * (len(events) - len(outcomes))
+                futures = await self._send(notification_id, event)
+                sent.append(asyncio.gather(*futures, return_exceptions=True))
+        outcomes = await asyncio.gather(*sent)
+        outcomes += [[NotTaken()]] * (len(events) - len(outcomes))
         broken: set[str] = set()
         left = []
         for one, outcome in zip(events, outcomes, strict=True):
-            if isinstance(outcome, NotTaken):
+            for error in (each for each in outcome if isinstance(each, BaseException)):
+                if not isinstance(error, NotTaken):
+                    raise error
                 broken.add(one[0])
-            elif isinstance(outcome, BaseException):
-                raise outcome
             if one[0] in broken:
                 left.append(one)
         return left
