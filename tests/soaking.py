@@ -38,6 +38,7 @@ from tocsin.shared.configuration.records import (
     Silence,
     ThresholdSpec,
 )
+from tocsin.shared.lifecycle import EXIT_RESTART
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.schemas.event import NotificationEvent
@@ -239,9 +240,9 @@ class Soak:
                 self.fleet.members[name].child.resume()
         for name, code in self.fleet.restart_ended():
             self._say(f"{name} had ended with {code}")
-            # 2: an activator that was started while the broker was away says that it cannot start.
-            allowed = (70, 2) if name in ACTIVATORS else (70,)
-            assert code in allowed, f"{name} ended with {code}: {self.fleet.members[name].child.log_tail(10)}"
+            tail = self.fleet.members[name].child.log_tail(30)
+            print(tail, flush=True)
+            assert code == EXIT_RESTART, f"{name} ended with {code}: {tail}"
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self._began:6.1f} s  {what}", flush=True)

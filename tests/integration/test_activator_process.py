@@ -40,6 +40,7 @@ from tocsin.shared.configuration.records import (
 )
 from tocsin.shared.configuration.snapshot import Configuration, notification_revision
 from tocsin.shared.headers import header
+from tocsin.shared.lifecycle import EXIT_RESTART
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.event import NotificationEvent
@@ -93,6 +94,7 @@ class Site:
         self.producer = kafka.producer(self.settings.kafka, linger_ms=0)
         self.group = kafka.consumer(self.settings.kafka, self.settings.topic("tocsin-activator"))
         self.counter = 0
+        self.ended: list[str] = []
 
     def start(self, name: str = "activator", within: float = 40) -> Member:
         member = self.fleet.start("activator", name=name)
@@ -177,8 +179,24 @@ class Site:
         return lag
 
     def drained(self, within: float = 60) -> None:
-        # A tick a second and partition may be on its way.
-        eventually(lambda: self.lag() <= PARTITIONS, within)
+        """Supervised as in the demo and in a deployment: who ends with EXIT_RESTART is started anew."""
+        until = time.monotonic() + within
+        while (lag := self.lag()) > PARTITIONS:  # a tick a second and partition may be on its way
+            self.ended += [
+                f"{name} ended with {code}:\n{self.fleet.members[name].child.log_tail(30)}"
+                for name, code in self.fleet.restart_ended({EXIT_RESTART})
+            ]
+            assert time.monotonic() < until, f"not drained within {within} s; lag {lag}\n{self.report()}"
+            time.sleep(0.1)
+        print(*self.ended, sep="\n")
+
+    def report(self) -> str:
+        """Who ended, what for, and how everybody stands."""
+        stand = [
+            f"{name}: {member.readiness() or 'ready'}\n{member.child.log_tail(15)}"
+            for name, member in self.fleet.members.items()
+        ]
+        return "\n".join(self.ended + stand)
 
     def events(self) -> list[tuple[Message, NotificationEvent]]:
         messages = read_all(self.settings, NOTIFICATION_EVENTS)
@@ -327,16 +345,21 @@ def test_two_share_the_work_one_leaves_and_a_frozen_one_ends_itself(site: Site) 
         time.sleep(3)
     site.drained()  # the third has taken over
     first.child.resume()
-    assert eventually(lambda: first.child.exit_code, within=10) == 70
+    assert eventually(lambda: first.child.exit_code, within=10) == EXIT_RESTART
     assert third.child.stop() == 0
     assert site.folded() == site.expected()
 
 
 @pytest.mark.slow
-def test_it_lives_through_a_broker_restart(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_it_waits_for_a_broker_and_lives_through_its_restart(supervisor: Supervisor, tmp_path: Path) -> None:
     with Stack(tmp_path / "stack", with_redis=False, with_smtp=False) as own:
         site = Site(own.bootstrap_servers, supervisor, tmp_path, notifications=12)
-        member = site.start()
+        own.kill_kafka()
+        member = site.fleet.start("activator")
+        eventually(lambda: "the broker does not answer" in (member.readiness() or ""))
+        own.restart_kafka()
+        site.fleet.wait_ready(40)
+        assert "no broker yet; trying again" in member.child.log_tail(1_000)
         site.begin()
         with site.flow():
             time.sleep(1)
