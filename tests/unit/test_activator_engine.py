@@ -273,7 +273,26 @@ def test_repeats_are_skipped_and_a_record_left_out_is_read_again() -> None:
         await bus.let("row")
 
     said = run(story, FakeView(start=7)).said
-    assert said == ["skip 6", "row", "seek 8", "skip 9", "seek 8", "skip 10", "row", "commit 7", "commit 8"]
+    assert said == ["skip 6", "row", "seek 8", "skip 9", "skip 10", "row", "commit 7", "commit 8"]
+
+
+def test_a_gap_is_looked_into_once_however_many_records_were_queued_behind_it() -> None:
+    async def story(engine: Engine, bus: FakeBus) -> None:
+        for offset in range(1, 500):
+            await engine.take(tally(offset, 0))
+
+    assert run(story).said.count("seek 0") == 1
+
+
+def test_a_record_that_does_not_come_though_asked_for_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.evaluator.activator.engine.READ_AGAIN_S", 0.05)
+
+    async def story(engine: Engine, bus: FakeBus) -> None:
+        while bus.said.count("seek 0") < 2:
+            await engine.take(tally(1, 0))
+            await asyncio.sleep(0.01)
+
+    assert run(story).said.count("skip 1") > 2
 
 
 def test_records_that_are_gone_from_the_log_are_not_waited_for() -> None:

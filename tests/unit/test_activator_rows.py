@@ -8,7 +8,7 @@ from typing import Any
 import faust
 import pytest
 
-from tocsin.evaluator.activator.faust_shell import AckedTable
+from tocsin.evaluator.activator.faust_parts import AckedTable
 from tocsin.evaluator.activator.rows import Rows
 from tocsin.evaluator.core.activation_row import Pending, Row, encode_row
 from tocsin.evaluator.core.lifecycle import State

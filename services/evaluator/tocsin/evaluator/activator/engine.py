@@ -40,6 +40,9 @@ MAX_OUTBOX = 8
 
 BROKER_RETRY_S = 0.2
 
+READ_AGAIN_S = 1.0
+"""A gap is looked into once in so long: behind it come, one by one, all the records that were queued already."""
+
 Acknowledged = Awaitable[Any]
 
 
@@ -111,6 +114,7 @@ class Engine:
         self._book = book
         self._check = check
         self._offsets = Offsets()
+        self._reading_again: dict[int, tuple[int, float]] = {}  # by partition: from where, since when
         self._window: list[_Taken] = []
         self._under_way: list[_Taken] = []
         self._recoveries = 0
@@ -197,6 +201,10 @@ class Engine:
         if seen is not Seen.GAP:
             return seen is Seen.NEXT
         expected = self._offsets.expected(place.partition)
+        now = asyncio.get_running_loop().time
+        since = self._reading_again.get(place.partition)
+        if since is not None and since[0] == expected and now() - since[1] < READ_AGAIN_S:
+            return False
         first = await asyncio.to_thread(self._view.first_from, place.partition, expected)
         if first == place.offset:  # what was between has gone by its age, or never was a record
             self._offsets.skip_to(place.partition, place.offset)
@@ -205,6 +213,7 @@ class Engine:
             "a record was left out; reading again", partition=place.partition, expected=expected, came=place.offset
         )
         await self._bus.read_again(delivered, expected)
+        self._reading_again[place.partition] = (expected, now())
         return False
 
     async def _publish(self, events: list[tuple[str, Pending]]) -> None:

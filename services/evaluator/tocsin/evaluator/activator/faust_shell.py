@@ -1,4 +1,5 @@
-"""The Faust app: one agent over `notification-tallies`, one table. The only file that imports Faust.
+"""The Faust app: one agent over `notification-tallies`, one table. Faust is known here and in
+`faust_parts` only.
 
 Faust brings records, keeps the table and its changelog, and shares the partitions among processes. It orders nothing
 between changelog, outputs and offsets: that does the engine. Whatever is not expected ends the process; it is started
@@ -8,8 +9,7 @@ anew and reads again from the last commit, which changes nothing twice.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, cast
 
@@ -17,17 +17,13 @@ import faust
 from aiokafka import errors as kafka_errors
 from faust.exceptions import ProducerSendError
 from faust.streams import Stream
-from faust.tables.manager import TableManager
-from faust.tables.table import Table
-from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, EventT
-from mode.utils.futures import notify
 
 from tocsin.evaluator.activator.broker import Broker
 from tocsin.evaluator.activator.engine import MAX_WINDOW, Acknowledged, Delivered, Engine, NotTaken, Ticker
+from tocsin.evaluator.activator.faust_parts import AckedTable, App, SettledConsumer, Tables
 from tocsin.evaluator.activator.fence import Fence, end_at_once
 from tocsin.evaluator.activator.offsets import LogView
-from tocsin.evaluator.activator.rows import Rows, readable
+from tocsin.evaluator.activator.rows import Rows
 from tocsin.evaluator.activator.settings import ActivatorSettings
 from tocsin.evaluator.core.activation import Place
 from tocsin.evaluator.core.activation_partition import Record
@@ -42,126 +38,6 @@ APP_ID = ACTIVATOR_CHANGELOG.removesuffix(f"-{ACTIVATOR_TABLE}-changelog")
 
 MAX_BATCH_BYTES = 1 << 20
 """Of a produce request to one partition; aiokafka's 16 KiB hold four rows with events in them."""
-
-_faust_log = logging.getLogger("faust")
-
-
-class AckedTable(Table[Any, Any]):
-    """Collects the futures of its changelog writes; in a recovery an older edition never replaces a newer one."""
-
-    logger = _faust_log
-    written: list[Acknowledged]
-    editions: dict[bytes, int]
-    read: int  # changelog records, ever
-    recovered: Callable[[set[int]], Awaitable[None]]
-    app: _App
-
-    def send_changelog(self, *args: Any, **kwargs: Any) -> Any:
-        future = super().send_changelog(*args, **kwargs)
-        self.written.append(future)
-        return future
-
-    def apply_changelog_batch(self, batch: Iterable[EventT[Any]]) -> None:
-        super().apply_changelog_batch([event for event in batch if self._is_newer(event)])
-
-    async def on_changelog_event(self, event: EventT[Any]) -> None:
-        self.read += 1
-        await super().on_changelog_event(event)
-
-    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        try:
-            await super().on_recovery_completed(active_tps, standby_tps)
-            self.editions.clear()
-            await self.recovered({tp.partition for tp in active_tps})
-        except Exception as error:  # noqa: BLE001  Faust would go on without the outboxes
-            if not self.app.stopping:
-                end_at_once(f"recovery failed: {error!r}", error)
-
-    def _is_newer(self, event: EventT[Any]) -> bool:
-        # A process that was cut off may still have written a row after its successor had.
-        key, value = event.message.key, event.message.value
-        if key is None:
-            return False
-        if value is None:
-            self.editions.pop(key, None)
-            return True
-        row = readable(key, value)
-        if row is None or row.edition < self.editions.get(key, 0):
-            return False
-        self.editions[key] = row.edition
-        return True
-
-
-class _Consumer(driver.Consumer):
-    """Commits what the engine has settled, in order, instead of what Faust makes of the acknowledgements."""
-
-    done: dict[TP, int]  # the offset to go on from
-
-    def on_init(self) -> None:
-        super().on_init()
-        self.done = {}
-
-    def ack(self, message: Any) -> bool:
-        if message.acked:
-            return False
-        message.acked = True
-        self._unacked_messages.discard(message)
-        notify(self._waiting_for_ack)
-        return True
-
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return iter(list(self.done))
-
-    def _new_offset(self, tp: TP) -> int | None:
-        return self.done.get(tp)
-
-
-class _Transport(driver.Transport):
-    """Aiokafka with the consumer above."""
-
-    Consumer = _Consumer
-
-
-class _Tables(TableManager):
-    """Faust's own waits a second before it looks at anything."""
-
-    logger = _faust_log
-    assignments = 0
-    recovering = False
-
-    async def sleep(self, n: Any) -> None:
-        await super().sleep(0 if n == 1.0 else n)
-
-    def on_rebalance_start(self) -> None:
-        self.recovering = False
-        super().on_rebalance_start()
-
-    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
-        self.assignments += 1
-        self.recovering = True
-        await super().on_rebalance(*args, **kwargs)
-
-    def on_actives_ready(self) -> None:
-        self.recovering = False
-        super().on_actives_ready()
-
-
-class _App(faust.App):
-    """Faust without its data folder, and without going on after a crash of a part."""
-
-    logger = _faust_log
-
-    async def on_first_start(self) -> None:
-        pass
-
-    def _new_transport(self) -> Any:
-        return _Transport(self.conf.broker_consumer, self)
-
-    stopping = False
-
-    def _crash(self, reason: BaseException) -> None:
-        if not isinstance(reason, asyncio.CancelledError) and not self.stopping:
-            end_at_once(f"a part of Faust crashed: {reason!r}", reason)
 
 
 class FaustShell:
@@ -184,9 +60,9 @@ class FaustShell:
         self._app = self._build_app(broker, partitions)
         self._table = self._build_agent(partitions)
 
-    def _build_app(self, broker: Broker, partitions: int) -> _App:
+    def _build_app(self, broker: Broker, partitions: int) -> App:
         settings = self._settings
-        app = _App(
+        app = App(
             settings.topic(APP_ID),
             broker=[f"kafka://{server}" for server in broker.servers],
             broker_credentials=credentials(broker),
@@ -208,7 +84,7 @@ class FaustShell:
             topic_disable_leader=True,
             web_enabled=False,
             autodiscover=False,
-            TableManager=_Tables,
+            TableManager=Tables,
         )
         app.conf.Table = AckedTable  # type: ignore[assignment]
         app.producer.buffer.max_messages = MAX_WINDOW
@@ -263,7 +139,7 @@ class FaustShell:
 
     def step(self) -> int | None:
         """Changes whenever a recovery gets on; None when none is under way. Safe from any thread."""
-        tables = cast(_Tables, self._app.tables)
+        tables = cast(Tables, self._app.tables)
         return tables.assignments + self._table.read if tables.recovering else None
 
     def poke(self) -> None:
@@ -304,8 +180,8 @@ class FaustShell:
         await self._consumer.seek(event.message.tp, offset)
 
     @property
-    def _consumer(self) -> _Consumer:
-        return cast(_Consumer, self._app.consumer)
+    def _consumer(self) -> SettledConsumer:
+        return cast(SettledConsumer, self._app.consumer)
 
     async def _recovered(self, partitions: set[int]) -> None:
         self._consumer.done.clear()
