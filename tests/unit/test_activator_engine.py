@@ -224,22 +224,6 @@ def test_what_waiting_cannot_help_ends_the_flusher() -> None:
     assert asyncio.run(told()) == ["row", *EVENT]
 
 
-def test_draining_takes_nothing_more_and_waits_for_what_was_taken() -> None:
-    async def story(engine: Engine, bus: FakeBus) -> None:
-        await engine.take(tally(0, 1))
-        await bus.let()
-        draining = asyncio.create_task(engine.drain())
-        late = asyncio.create_task(engine.take(tally(1, 0)))
-        await bus.let("row")
-        assert not draining.done()
-        await bus.let(*EVENT)
-        assert draining.done()
-        assert not late.done()
-        late.cancel()
-
-    assert run(story).said == ["row", *EVENT, "commit 0"]
-
-
 def test_a_recovery_that_was_overtaken_does_not_say_where_reading_goes_on() -> None:
     class SlowView(FakeView):
         def positions(self, partitions: set[int]) -> dict[int, Position] | None:

@@ -116,9 +116,7 @@ class Engine:
         self._offsets = Offsets()
         self._reading_again: dict[int, tuple[int, float]] = {}  # by partition: from where, since when
         self._window: list[_Taken] = []
-        self._under_way: list[_Taken] = []
         self._recoveries = 0
-        self._draining = False
         self._filled = asyncio.Event()
         self._flushed = asyncio.Event()
 
@@ -147,7 +145,7 @@ class Engine:
         more = True
         while more:
             unsent = partial(self._rows.unsent, record.key, record.place.partition)
-            while self._draining or len(self._window) >= MAX_WINDOW or unsent() >= MAX_OUTBOX:
+            while len(self._window) >= MAX_WINDOW or unsent() >= MAX_OUTBOX:
                 self._flushed.clear()
                 await self._flushed.wait()
             self._check()
@@ -178,22 +176,13 @@ class Engine:
         while True:
             await self._filled.wait()
             self._filled.clear()
-            window = self._under_way = self._window
-            self._window = []
+            window, self._window = self._window, []
             await asyncio.gather(*(future for taken in window for future in taken.written))
             await self._publish([event for taken in window for event in taken.events])
             for taken in window:
                 if not taken.more:
                     await self._bus.settle(taken.delivered, commit=True)
-            self._under_way = []
             self._flushed.set()
-
-    async def drain(self) -> None:
-        """Take nothing more, and return when all that was taken is settled."""
-        self._draining = True
-        while self._window or self._under_way:
-            self._flushed.clear()
-            await self._flushed.wait()
 
     async def _is_next(self, delivered: Delivered) -> bool:
         place = delivered.record.place

@@ -80,6 +80,7 @@ class _NothingRead(dict[TP, int | None]):
 class SettledConsumer(driver.Consumer):
     """Commits what the engine has settled, in order, instead of what Faust makes of the acknowledgements."""
 
+    logger = _faust_log
     done: dict[TP, int]  # the offset to go on from
 
     def on_init(self) -> None:
@@ -115,6 +116,8 @@ class _Transport(driver.Transport):
 
 class _Recovery(Recovery):
     """Brings nothing of the streams before they have been sought to the commit; Faust clears that away, for a gap."""
+
+    logger = _faust_log
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         self.app.consumer.stop_flow()

@@ -1,5 +1,4 @@
-"""The Faust app: one agent over `notification-tallies`, one table. Faust is known here and in
-`faust_parts` only.
+"""The Faust app: one agent over `notification-tallies`, one table. Only this and `faust_parts` know Faust.
 
 Faust brings records, keeps the table and its changelog, and shares the partitions among processes. It orders nothing
 between changelog, outputs and offsets: that does the engine. Whatever is not expected ends the process; it is started
@@ -116,20 +115,15 @@ class FaustShell:
                 await asyncio.wait_for(stop.wait(), 0.1)
         on_state(False)
         ticker.cancel()
+        self._app.stopping = True
         try:
-            await asyncio.wait_for(self._drain(), self._settings.shutdown_grace / 1000)
+            await asyncio.wait_for(self._app.stop(), self._settings.shutdown_grace / 1000)
         except TimeoutError:
             end_at_once("stopping took longer than the grace; what is not committed is read again", code=0)
         self._fence.close()
         for task in (starting, flusher):
             task.cancel()
         await asyncio.gather(starting, flusher, ticker, return_exceptions=True)
-
-    async def _drain(self) -> None:
-        # Faust waits for nothing that was not acknowledged, and its producer goes first.
-        await self._engine.drain()
-        self._app.stopping = True
-        await self._app.stop()
 
     def owned(self) -> set[int] | None:
         """Partitions worked on here; None while joining the group or recovering. Safe from any thread."""
