@@ -33,7 +33,8 @@ from tocsin.shared.topics import (
 
 log = logs.logger(__name__)
 
-RETRY_AFTER_S = 1.0
+ASK_S = 1.0
+RETRY_AFTER_S = 0.5
 
 TOPICS = (CONFIGURATION, NOTIFICATION_TALLIES, NOTIFICATION_EVENTS, ACTIVATIONS, ACTIVATOR_CHANGELOG)
 
@@ -88,9 +89,14 @@ class _Readiness:
 
 
 def _with_a_broker(settings: ActivatorSettings, lifecycle: Lifecycle, health: Health, book: _Book) -> int | None:
-    """Partitions, the rules read, as soon as a broker answers; None when told to stop before. Raises TopicError."""
+    """Partitions, the rules read, as soon as a broker answers; None when told to stop before.
+
+    Raises TopicError, and BrokerError when the broker refuses us.
+    """
+    client = kafka.admin(settings.kafka)
     while not lifecycle.stopping.is_set():
         try:
+            kafka.existing_partitions(client, ASK_S)  # soon, to be able to stop and to say what it waits for
             partitions = kafka.check_topics(settings, TOPICS)[NOTIFICATION_TALLIES]
             follower = ConfigurationFollower(settings, book.take)
             lifecycle.add("configuration", follower.close)
@@ -98,6 +104,8 @@ def _with_a_broker(settings: ActivatorSettings, lifecycle: Lifecycle, health: He
         except TopicError:
             raise
         except BrokerError as error:
+            if isinstance(client, kafka.Admin) and client.refusal is not None:
+                raise
             health.waiting("broker", str(error))
             log.warning("no broker yet; trying again", why=str(error))
             lifecycle.stopping.wait(RETRY_AFTER_S)
