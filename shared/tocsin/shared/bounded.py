@@ -1,7 +1,7 @@
 """Client calls that must come back.
 
-librdkafka's `send_offsets_to_transaction` has been seen to ignore its timeout for ever when the broker restarted in the
-middle of it. A call made here is given up when it overruns: its thread stays behind with its producer, and the next
+librdkafka's transactional calls have been seen to ignore their timeout for ever when the broker restarted in the middle
+of one. A call made here is given up when it overruns: its thread stays behind with its producer, and the next
 producer of the same transactional id fences both.
 """
 
@@ -68,6 +68,15 @@ class BoundedCalls:
         if self._inbox is not None:
             self._inbox.put(None)
             self._inbox = None
+
+
+def bounded(name: str, call: Callable[[], T], seconds: float) -> T:
+    """One such call, for those who make few: what it returns or raises. Raises OverrunError."""
+    calls = BoundedCalls(name)
+    try:
+        return calls(name, call, seconds)
+    finally:
+        calls.close()
 
 
 def _serve(inbox: SimpleQueue[_Answer[object] | None]) -> None:

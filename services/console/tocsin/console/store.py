@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -25,6 +26,7 @@ from tocsin.console.audit import audit_change, audit_headers
 from tocsin.console.state import Change, Operation, State, compose
 from tocsin.console.yaml_export import names_of
 from tocsin.shared import kafka
+from tocsin.shared.bounded import bounded
 from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.codec import CHANGE_HEADER, COUNT_HEADER, change_headers
 from tocsin.shared.configuration.follower import Assembler
@@ -38,6 +40,7 @@ TRIES = 2
 INIT_TIMEOUT = 30.0
 COMMIT_TIMEOUT = 15.0
 READ_TIMEOUT = 30.0
+OVERRUN = 5.0  # after this a call that ignores its own timeout is given up
 
 Build = Callable[[State], Sequence[Operation]]
 
@@ -105,7 +108,7 @@ class Store:
         transactional_id = f"{self._settings.topic_prefix}{TRANSACTIONAL_ID}"
         try:
             producer = kafka.transactional_producer(self._settings.kafka, transactional_id, linger_ms=0)
-            producer.init_transactions(INIT_TIMEOUT)
+            bounded("init", partial(producer.init_transactions, INIT_TIMEOUT), INIT_TIMEOUT + OVERRUN)
         except KafkaException as error:
             raise _broker_error(error) from None
         return producer
@@ -126,7 +129,7 @@ class Store:
                 headers=audit_headers(record),
             )
         self._before_commit(change)
-        producer.commit_transaction(COMMIT_TIMEOUT)
+        bounded("commit", partial(producer.commit_transaction, COMMIT_TIMEOUT), COMMIT_TIMEOUT + OVERRUN)
 
     def _read(self) -> tuple[State, int]:
         """The state, and the offset up to which it was read."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 from confluent_kafka import KafkaException, Producer
@@ -19,12 +20,14 @@ from tocsin.dispatcher.reading import UNREADABLE, ends_of, read_until
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.dispatcher.stages.records import audit_out, delivery_out, trace_of
 from tocsin.shared import kafka
+from tocsin.shared.bounded import bounded
 from tocsin.shared.errors import BrokerError, CodecError
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
 from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER
 
 CHUNK = 500
 CALL_TIMEOUT = timedelta(seconds=15).total_seconds()
+OVERRUN = 5.0  # after this a call that ignores its own timeout is given up
 
 
 class _Routed(msgspec.Struct):
@@ -61,7 +64,7 @@ def replay(settings: DispatcherSettings, letters: Sequence[DeadLetter], now_ms: 
     counts = kafka.check_topics(settings, (DELIVERIES, DELIVERY_AUDIT))
     producer = kafka.transactional_producer(settings.kafka, f"{settings.topic_prefix}tocsin-replay")
     try:
-        producer.init_transactions(CALL_TIMEOUT)
+        bounded("init", partial(producer.init_transactions, CALL_TIMEOUT), CALL_TIMEOUT + OVERRUN)
         # Read after the id is held: whoever replayed before has committed or is fenced.
         newest = _newest_replays(settings, counts[DELIVERY_AUDIT], {one.delivery.id for one in letters})
         again = [
@@ -84,7 +87,7 @@ def _write(settings: DispatcherSettings, producer: Producer, deliveries: Iterabl
         line = audit.routed(delivery, audit.Origin(None, "replay"))
         produce(producer, settings, audit_out(line, delivery.routed_at, trace_of(delivery), "/replay"))
         produce(producer, settings, delivery_out(delivery))
-    producer.commit_transaction(CALL_TIMEOUT)
+    bounded("commit", partial(producer.commit_transaction, CALL_TIMEOUT), CALL_TIMEOUT + OVERRUN)
 
 
 def _read_letters(settings: DispatcherSettings, partitions: int) -> Iterable[DeadLetter]:

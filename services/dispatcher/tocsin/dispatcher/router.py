@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, assert_never
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
@@ -192,7 +193,7 @@ class Router:
                 self._settings.kafka, f"{self._settings.router_group}-{self._settings.instance}"
             )
             try:
-                producer.init_transactions(CALL_TIMEOUT)
+                self._calls("init", partial(producer.init_transactions, CALL_TIMEOUT), OVERRUN)
             except KafkaException as error:
                 log.warning("the broker does not take a producer yet", error=str(error))
                 time.sleep(PAUSE_AFTER_FAILURE)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -220,7 +221,7 @@ class Settler:
         while not stopping():
             producer = kafka.transactional_producer(self._settings.kafka, name)
             try:
-                producer.init_transactions(CALL_TIMEOUT)
+                self._calls("init", partial(producer.init_transactions, CALL_TIMEOUT), OVERRUN)
             except KafkaException as error:
                 log.warning("the broker does not take a producer yet", why=why, error=str(error))
                 time.sleep(PAUSE_AFTER_FAILURE)

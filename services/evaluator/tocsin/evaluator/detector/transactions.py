@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -64,7 +65,7 @@ class Transactions:
             queue_buffering_max_messages=_ROOM_FOR,
             queue_buffering_max_kbytes=1 << 18,
         )
-        producer.init_transactions(COMMIT_WITHIN)
+        self._calls("init", partial(producer.init_transactions, COMMIT_WITHIN), COMMIT_WITHIN + _OVERRUN)
         self._producer = producer
 
     def drop(self) -> None:
