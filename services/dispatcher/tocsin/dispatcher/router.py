@@ -41,6 +41,7 @@ DELIVERIES_AT_ONCE = 2_000  # a transaction may last ten seconds and should not 
 POLL_S = 0.1
 CALL_TIMEOUT = 15.0
 OVERRUN = CALL_TIMEOUT + 5.0  # after this a call that ignores its own timeout is given up
+OFFSETS_WITHIN = kafka.SESSION_TIMEOUT_MS / 1000  # by then the broker has ended the transaction
 PAUSE_AFTER_FAILURE = 0.25
 SOURCE = "/router"
 
@@ -139,7 +140,8 @@ class Router:
             produce(producer, self._settings, Out(ROUTER_STATE, key.encode(), row.encode(), [], number))
         offsets = [TopicPartition(self._topic, number, offset) for number, offset in moved.items()]
         membership = self._consumer.consumer_group_metadata()
-        self._calls("offsets", lambda: producer.send_offsets_to_transaction(offsets, membership, CALL_TIMEOUT), OVERRUN)
+        send = partial(producer.send_offsets_to_transaction, offsets, membership, CALL_TIMEOUT)
+        self._calls("offsets", send, OFFSETS_WITHIN)
         self._at("before_commit")
         self._calls("commit", lambda: producer.commit_transaction(CALL_TIMEOUT), OVERRUN)
         self._at("committed")

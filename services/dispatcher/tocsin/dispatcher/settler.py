@@ -38,6 +38,9 @@ CALL_TIMEOUT = 15.0
 OVERRUN = CALL_TIMEOUT + 5.0
 """After this a call that ignores its own timeout is given up."""
 
+OFFSETS_WITHIN = kafka.SESSION_TIMEOUT_MS / 1000
+"""By then the broker has ended the transaction: what comes later is worth nothing. This is the call that gets stuck."""
+
 PAUSE_AFTER_FAILURE = 0.25
 
 MOST_AT_ONCE, MOST_BYTES = 1_000, 16 << 20
@@ -196,7 +199,8 @@ class Settler:
                     produce(producer, self._settings, out)
             step = "offsets"
             offsets = self._offsets(batch)
-            self._calls(step, lambda: producer.send_offsets_to_transaction(offsets, membership, CALL_TIMEOUT), OVERRUN)
+            send = partial(producer.send_offsets_to_transaction, offsets, membership, CALL_TIMEOUT)
+            self._calls(step, send, OFFSETS_WITHIN)
             self._at("before_commit")
             step = "commit"
             self._calls(step, lambda: producer.commit_transaction(CALL_TIMEOUT), OVERRUN)

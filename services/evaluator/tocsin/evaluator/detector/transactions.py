@@ -30,7 +30,7 @@ COMMIT_WITHIN = 10.0
 """Seconds for each call; the broker ends a transaction after ten (kafka.SESSION_TIMEOUT_MS)."""
 
 _OVERRUN = 5.0
-"""Seconds after which a call that ignores its own timeout is given up."""
+"""Seconds after which a call that ignores its own timeout is given up; offsets at once: they are what gets stuck."""
 
 _ROOM_FOR = 200_000
 """Records the client may hold; more are waited for."""
@@ -81,17 +81,17 @@ class Transactions:
             self._produce(producer, output)
             if output.offsets:
                 offsets = [TopicPartition(self._readings, at, offset) for at, offset in output.offsets.items()]
-                self._insist(lambda: producer.send_offsets_to_transaction(offsets, metadata, COMMIT_WITHIN))
-            self._insist(lambda: producer.commit_transaction(COMMIT_WITHIN))
+                self._insist(partial(producer.send_offsets_to_transaction, offsets, metadata, COMMIT_WITHIN), 0.0)
+            self._insist(partial(producer.commit_transaction, COMMIT_WITHIN), _OVERRUN)
         except BaseException:
             self.drop()
             raise
 
-    def _insist(self, call: Callable[[], object], times: int = 2) -> None:
+    def _insist(self, call: Callable[[], object], overrun: float, times: int = 2) -> None:
         """Again when the client says that the same call may be made again. Raises KafkaException."""
         for left in reversed(range(times)):
             try:
-                self._calls("transaction", call, COMMIT_WITHIN + _OVERRUN)
+                self._calls("transaction", call, COMMIT_WITHIN + overrun)
                 return
             except KafkaException as error:
                 why = error.args[0]
