@@ -82,7 +82,8 @@ class DeskMachine(RuleBasedStateMachine):
     def arrive(self) -> None:
         fetch = self.fetches.pop(0)
         number = self.stands[fetch.offset]
-        self.desk.arrived(self._seat(fetch.recipient), Entry(number, fetch.lane, 10, fetch.offset))
+        entry = Entry(number, fetch.lane, 10, fetch.offset)
+        self._leave(self.desk.arrived(self._seat(fetch.recipient), entry))
 
     @rule()
     def take(self) -> None:

@@ -264,9 +264,10 @@ class Sender:
             if seat is None or (taken is not None and not taken.partition.active):
                 continue
             if taken is None:
-                self._desk.lost(seat, fetch.offset, fetch.lane)
-            elif not self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset)):
-                self._parts.partitions.give_back(taken.partition, taken.offset)
+                left = self._desk.lost(seat, fetch.offset, fetch.lane)
+            else:
+                left = self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset))
+            self._park(left)
         self._pump()
 
     # What goes out

@@ -4,6 +4,8 @@
   second no longer count among those, up to four times as many, so that recipients who hang do not fill the slots.
 - What its recipient cannot take within a second is parked: in `delivery-parked`, not in memory, so that neither its
   partition nor its neighbours wait. While any is parked, new ones park behind it; then they come back oldest first.
+  Nothing in memory is older than what is parked but what has its own place there: when one has to be parked, those
+  before it go first.
 - While the recipient is held (paused, disabled, its circuit open), all of it is parked. One delivery at a time
   probes an open circuit.
 
@@ -18,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+from tocsin.dispatcher.core.arrivals import Arrivals
 from tocsin.dispatcher.core.flow import STUCK_AFTER, Ended, Flow
 from tocsin.dispatcher.core.parked import BEFORE_ALL, Parked
 from tocsin.dispatcher.core.standing import Hold
@@ -65,13 +68,18 @@ class Seat(Generic[Item]):
     parked: Parked = field(default_factory=Parked)
     leaving: dict[str, str | None] = field(default_factory=dict)  # on their way to the topic: key → lane
     leaving_lanes: Counter[str] = field(default_factory=Counter)
-    fetching: int = 0  # on their way back
+    arrivals: Arrivals[Item] = field(default_factory=Arrivals)  # on their way back
+    heads: int = 0  # of lanes with an order, on their way back
     probe: Literal["none", "wanted", "fetching", "waiting", "out"] = "none"
     listed: bool = False
 
     @property
     def key(self) -> tuple[str, int]:
         return self.id, self.partition
+
+    @property
+    def fetching(self) -> int:
+        return len(self.arrivals) + self.heads
 
 
 @dataclass(eq=False, slots=True)
@@ -160,11 +168,7 @@ class Desk(Generic[Item]):
         """What has to leave: nothing when it waits in memory now; else it, after those of its lane before it."""
         because = self._parks(seat, entry, at, now_ms)
         if because is not None:
-            alone = entry.lane is None or self._precedes(seat, entry.lane)
-            before = [] if alone else seat.waiting.clear(entry.lane)
-            return self._leave(seat, [Leaves(one, because) for one in (*before, entry)])
-        if seat.probe == "wanted":
-            seat.probe = "waiting"
+            return self._leave(seat, [Leaves(one, because) for one in (*self._before(seat, entry.lane), entry)])
         self._put(seat, entry)
         return []
 
@@ -183,24 +187,25 @@ class Desk(Generic[Item]):
         seat.parked.add(offset, lane, due_ms, front=front)
         self._busy[seat.key] = seat
 
-    def arrived(self, seat: Seat[Item], entry: Entry[Item]) -> bool:
-        """A fetched one is here. False when it may not stay: forget it, its place in the topic is kept."""
-        seat.fetching -= 1
+    def arrived(self, seat: Seat[Item], entry: Entry[Item]) -> list[Leaves[Item]]:
+        """A fetched one is here. What may not stay: its place in the topic is kept."""
         assert entry.parked_at is not None
-        if seat.probe == "fetching":
-            seat.probe = "waiting"
-        elif seat.terms.hold is not None:
-            seat.parked.give_back(entry.parked_at, entry.lane)
-            return False
-        self._put(seat, entry)
-        return True
+        if entry.lane is not None:
+            seat.heads -= 1
+            return self._receive(seat, entry)
+        seat.arrivals.came(entry.parked_at, entry)
+        return self._receive_in_order(seat)
 
-    def lost(self, seat: Seat[Item], offset: int, lane: str | None) -> None:
-        """A fetched one is not there any more."""
-        seat.fetching -= 1
+    def lost(self, seat: Seat[Item], offset: int, lane: str | None) -> list[Leaves[Item]]:
+        """A fetched one is not there any more. What may not stay of those that came after it."""
         if seat.probe == "fetching":
             seat.probe = "wanted"
         seat.parked.settled(offset, lane)
+        if lane is not None:
+            seat.heads -= 1
+            return []
+        seat.arrivals.lost(offset)
+        return self._receive_in_order(seat)
 
     def take(self, at: float) -> Turn[Item] | None:
         """Who is next; None when nothing may start."""
@@ -317,14 +322,18 @@ class Desk(Generic[Item]):
         lane = entry.lane
         if lane is not None and self._precedes(seat, lane):
             return "behind"
-        hold = seat.terms.hold
-        backlog = seat.leaving or seat.fetching or len(seat.parked) if lane is None else seat.parked.may_go(now_ms)
-        if hold is not None:
-            return None if seat.probe == "wanted" and not backlog else hold
-        if backlog:
+        if seat.terms.hold is not None:
+            return seat.terms.hold  # a probe, too, is fetched: what comes after it is parked behind it
+        if seat.leaving or seat.fetching or len(seat.parked) if lane is None else seat.parked.may_go(now_ms):
             return "behind"
         full = len(seat.waiting) >= seat.flow.capacity(at)
         return "full" if full or seat.waiting.bytes + entry.size > self._policy.recipient_bytes else None
+
+    def _before(self, seat: Seat[Item], lane: str | None) -> list[Entry[Item]]:
+        """What has to be parked before anything of this lane is."""
+        if lane is None:
+            return seat.waiting.clear_unparked()
+        return [] if self._precedes(seat, lane) else seat.waiting.clear(lane)
 
     def _precedes(self, seat: Seat[Item], lane: str) -> bool:
         """Whether something of this lane is parked, or about to be."""
@@ -336,6 +345,24 @@ class Desk(Generic[Item]):
         while len(seat.waiting) > most:
             over.append(seat.waiting.take_newest())
         return [Leaves(entry, "full") for newest in reversed(over) for entry in newest]
+
+    def _receive_in_order(self, seat: Seat[Item]) -> list[Leaves[Item]]:
+        left: list[Leaves[Item]] = []
+        while (entry := seat.arrivals.next()) is not None:
+            left += self._receive(seat, entry)
+        return left
+
+    def _receive(self, seat: Seat[Item], entry: Entry[Item]) -> list[Leaves[Item]]:
+        assert entry.parked_at is not None
+        if seat.probe == "fetching":
+            seat.probe = "waiting"
+        elif seat.terms.hold is not None:
+            return self._leave(seat, [Leaves(entry, seat.terms.hold)])
+        elif entry.lane is None and seat.parked.precedes(entry.parked_at):
+            # Older ones were given back while it was on its way.
+            return self._leave(seat, [Leaves(entry, "behind")])
+        self._put(seat, entry)
+        return []
 
     def _put(self, seat: Seat[Item], entry: Entry[Item]) -> None:
         seat.waiting.put(entry)
@@ -350,7 +377,10 @@ class Desk(Generic[Item]):
         return left
 
     def _fetch(self, seat: Seat[Item], offset: int, lane: str | None) -> Fetch:
-        seat.fetching += 1
+        if lane is None:
+            seat.arrivals.expect(offset)
+        else:
+            seat.heads += 1
         return Fetch(seat.id, seat.partition, offset, lane)
 
     def _may_go(self, seat: Seat[Item]) -> bool:

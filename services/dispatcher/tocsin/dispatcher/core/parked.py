@@ -129,6 +129,11 @@ class Parked:
             found.expecting or len(found.offsets) > 0 or found.taken not in (None, BEFORE_ALL)
         )
 
+    def precedes(self, offset: int) -> bool:
+        """Whether something without an order waits here that is older than this."""
+        head = self._plain.head()
+        return head is not None and head < offset
+
     def wait_for(self, lane: str) -> None:
         """One that was never here and comes before all of this lane is being worked on; `settled` must follow."""
         self._lanes.setdefault(lane, _Lane()).taken = BEFORE_ALL

@@ -74,16 +74,30 @@ class Waiting(Generic[Item]):
             self._turn.append(lane)
 
     def take_newest(self) -> list[Entry[Item]]:
-        """The newest; with an order, all of the longest lane: what leaves later would come behind what left before."""
+        """The newest that has its place in the topic, else all that have none; with an order, all of the longest lane.
+
+        What left for the topic later would come behind what left before.
+        """
         name = max(self._lanes, key=lambda lane: len(self._lanes[lane]))
         if name is not None:
             return self.clear(name)
+        return self.clear_unparked() or [self._pop_plain()]
+
+    def clear_unparked(self) -> list[Entry[Item]]:
+        """Without an order: those that came last and have no place in the topic yet, in order."""
+        found: list[Entry[Item]] = []
+        while (lane := self._lanes.get(None)) and lane[-1].parked_at is None:
+            found.append(self._pop_plain())
+        found.reverse()
+        return found
+
+    def _pop_plain(self) -> Entry[Item]:
         lane = self._lanes[None]
         entry = lane.pop()
         if not lane:
             self._remove(None)
         self._forget(entry)
-        return [entry]
+        return entry
 
     def clear(self, lane: str | None = None) -> list[Entry[Item]]:
         """All that waits, or all of one lane, in order; gone from here."""
