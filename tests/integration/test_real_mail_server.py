@@ -22,7 +22,7 @@ from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused
-from tocsin.dispatcher.sender import new_event_loop
+from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.schemas.base import Ref

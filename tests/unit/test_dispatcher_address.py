@@ -41,7 +41,7 @@ class Clock:
 
 def _taken(change: int) -> Taken:
     delivery = delivery_for(ON_CALL, configuration_change=change)
-    return Taken(delivery, Partition(("deliveries", 0), Progress(0, "")), 0, Origin(None, "test"), 0)
+    return Taken(delivery, Partition(("deliveries", 0), Progress(0, "")), 0, Origin(None, "test"), 0, parked=True)
 
 
 def _address(source: Source, clock: Clock) -> Address:

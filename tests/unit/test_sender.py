@@ -19,11 +19,12 @@ from tocsin.dispatcher.parked_reader import Seen
 from tocsin.dispatcher.partitions import Partition, Partitions
 from tocsin.dispatcher.pipeline import Pipeline
 from tocsin.dispatcher.sender import Sender, SenderParts
+from tocsin.dispatcher.stages.address import CATCH_UP_SECONDS
 from tocsin.dispatcher.stages.records import parked_key
 from tocsin.dispatcher.stages.steps import Settled, Taken
 from tocsin.dispatcher.standings import Standings
-from tocsin.dispatcher.suppression import NoSuppression
-from tocsin.shared.clock import SystemClock
+from tocsin.dispatcher.suppression import NoSuppression, Suppression
+from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.topics import DELIVERY_PARKED
@@ -53,6 +54,8 @@ class Loop:
     settled: list[Settled] = field(default_factory=list)
     fetcher: Fetcher = field(default_factory=Fetcher)
     partitions: Partitions = field(default_factory=Partitions)
+    suppression: Suppression = field(default_factory=NoSuppression)
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.source = Source(Configuration(recipients={HOOK.id: self.recipient}))
@@ -61,11 +64,11 @@ class Loop:
         found = self.partitions.get(("deliveries", 0))
         assert found is not None
         self.partition: Partition = found
-        clock = SystemClock()
+        clock = self.clock
         parts = SenderParts(
             pipeline=Pipeline(self.work),
             channels={},
-            suppression=NoSuppression(),
+            suppression=self.suppression,
             standings=Standings(self.source, CircuitPolicy(), "1"),
             configuration=self.source,
             partitions=self.partitions,
@@ -76,8 +79,8 @@ class Loop:
         )
         self.sender = Sender(parts, DeskPolicy())
 
-    def take(self, offset: int) -> Taken:
-        delivery = delivery_for(HOOK)
+    def take(self, offset: int, change: int = 0) -> Taken:
+        delivery = delivery_for(HOOK, configuration_change=change)
         self.partitions.take(self.partition, offset, 10)
         return Taken(delivery, self.partition, offset, Origin(None, "1"), value=delivery.encode())
 
@@ -148,3 +151,67 @@ def test_what_comes_late_of_a_partition_that_has_left_goes_nowhere() -> None:
         time.sleep(0.2)  # nothing is to happen
     assert loop.settled == []
     assert loop.fetcher.wanted == []
+
+
+@dataclass
+class Later(SystemClock):
+    """A clock that can be set forward."""
+
+    ahead: float = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+def test_a_recipient_not_heard_of_yet_is_sent_nothing_before_it_is_known_how_it_stands() -> None:
+    sent: list[int] = []
+
+    async def note(taken: Taken) -> Settled:
+        sent.append(taken.offset)
+        return await deliver(taken)
+
+    paused = HOOK.model_copy(update={"paused": True})
+    with running(Loop(note)) as loop:
+        loop.source.current = Configuration(change=6)
+        loop.sender.submit([loop.take(0, change=7), loop.take(1, change=7)])
+        loop.sender.submit([loop.take(2, change=7)])
+        time.sleep(0.3)  # nothing is to happen
+        assert loop.settled == []
+        loop.source.current = Configuration(change=7, recipients={HOOK.id: paused})
+        loop.sender.submit([loop.take(3, change=7)])
+        eventually(lambda: [one.offset for one in loop.settled if one.offset is not None] == [0, 1, 2, 3])
+    outs = [out for one in loop.settled for out in one.records if out.topic == DELIVERY_PARKED]
+    assert len(outs) == 4
+    assert sent == []
+
+
+def test_a_configuration_that_never_catches_up_is_not_waited_for_for_ever() -> None:
+    clock = Later()
+    with running(Loop(deliver, clock=clock)) as loop:
+        loop.source.current = Configuration(change=6)
+        loop.sender.submit([loop.take(0, change=7)])
+        time.sleep(0.3)  # nothing is to happen
+        assert loop.settled == []
+        clock.ahead = CATCH_UP_SECONDS + 1
+        eventually(lambda: [one.offset for one in loop.settled] == [0])
+
+
+class FirstAnswerLate(NoSuppression):
+    """As Redis may be."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def known(self, keys: Sequence[str]) -> set[str]:
+        self.asked += 1
+        if self.asked == 1:
+            await asyncio.sleep(0.1)
+        return set()
+
+
+def test_batches_go_on_in_the_order_in_which_they_were_read_though_redis_answers_in_another() -> None:
+    with running(Loop(deliver, suppression=FirstAnswerLate())) as loop:
+        for offset in range(3):
+            loop.sender.submit([loop.take(offset)])
+        eventually(lambda: len(loop.settled) == 3)
+    assert [one.offset for one in loop.settled] == [0, 1, 2]

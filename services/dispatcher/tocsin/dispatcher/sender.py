@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
 from tocsin.dispatcher.core.flow import ended_of
 from tocsin.dispatcher.core.waiting import Entry
+from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.parked_reader import Seen
 from tocsin.dispatcher.partitions import Partition, Partitions
@@ -25,8 +25,9 @@ from tocsin.dispatcher.stages.records import (
     parked_out,
     unparked_out,
 )
-from tocsin.dispatcher.stages.steps import Settled, Taken
+from tocsin.dispatcher.stages.steps import Settled, Taken, in_lane
 from tocsin.dispatcher.standings import Standings
+from tocsin.dispatcher.strangers import Strangers
 from tocsin.dispatcher.suppression import TIMEOUT, Suppression
 from tocsin.shared.clock import Clock
 from tocsin.shared.configuration.follower import ConfigurationSource
@@ -42,14 +43,6 @@ T = TypeVar("T")
 CLOSING_TIMEOUT = 5.0
 MOST_UNSEEN = 4
 """Batches of parked records read ahead of the loop, of 500 each."""
-
-
-def new_event_loop() -> asyncio.AbstractEventLoop:
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415  not on Windows
-
-    return uvloop.new_event_loop()
 
 
 class Fetcher(Protocol):
@@ -80,7 +73,9 @@ class Sender:
     def __init__(self, parts: SenderParts, policy: DeskPolicy) -> None:
         self._parts = parts
         self._desk: Desk[Taken] = Desk(policy)
+        self._strangers = Strangers(parts.configuration, parts.clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._admission: asyncio.Task[None] | None = None  # of the last batch
         self._loop = new_event_loop()
         self._draining = self._cutting_off = False
         self._configured: Configuration | None = None
@@ -155,18 +150,21 @@ class Sender:
         self._loop.run_forever()
         self._loop.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # What comes in
 
     def _admit_soon(self, batch: Sequence[Taken]) -> None:
-        self._spawn(self._admit(batch))
+        self._admission = self._spawn(self._admit(batch, self._admission))
 
-    async def _admit(self, batch: Sequence[Taken]) -> None:
+    async def _admit(self, batch: Sequence[Taken], before: asyncio.Task[None] | None) -> None:
         known = await self._known(batch)
+        if before is not None and not before.done():
+            await asyncio.wait([before])  # in the order in which they were read
         now = self._parts.clock.now_ms()
         for taken in batch:
             if known and done_key(taken.delivery) in known:
@@ -190,18 +188,18 @@ class Sender:
         self._pump()
 
     def _offer(self, taken: Taken) -> None:
+        if not self._strangers.keep(taken):
+            self._seat_it(taken)
+
+    def _seat_it(self, taken: Taken) -> None:
         if self._draining or not taken.partition.active:
             return
         recipient = self._parts.configuration.current.recipients.get(taken.delivery.recipient.id)
         if recipient is not None and recipient.ordered is not None:
-            event = taken.delivery.event
-            lane = event.activation_id if recipient.ordered == "activation" else event.notification.id
-            taken = replace(taken, lane=lane)
+            taken = in_lane(taken, recipient.ordered)
         seat = self._seat(taken.delivery.recipient.id, taken.number)
         entry = Entry(taken, taken.lane, len(taken.value))
-        left = self._desk.offer(seat, entry, self._parts.clock.monotonic(), self._parts.clock.now_ms())
-        if left:
-            self._park(left)
+        self._park(self._desk.offer(seat, entry, self._parts.clock.monotonic(), self._parts.clock.now_ms()))
 
     def _seat(self, recipient: str, number: int) -> Seat[Taken]:
         found = self._desk.seat(recipient, number)
@@ -345,6 +343,8 @@ class Sender:
         try:
             if self._parts.configuration.current is not self._configured:
                 self._reconcile(list(self._parked))
+            for taken in self._strangers.leave():
+                self._seat_it(taken)
             self._park(self._desk.tick(self._parts.clock.monotonic()))
             self._fetch([seat for seat in self._desk.busy() if self._is_ready(seat.partition)])
             if self._starts:

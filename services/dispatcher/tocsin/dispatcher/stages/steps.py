@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.core.audit import Attempt, Origin
@@ -32,6 +33,12 @@ class Taken:
     def number(self) -> int:
         """Of its partition; the same in every topic, as everything of a recipient is."""
         return self.partition.key[1]
+
+
+def in_lane(taken: Taken, ordered: Literal["activation", "notification"]) -> Taken:
+    """As its recipient's order has it."""
+    event = taken.delivery.event
+    return replace(taken, lane=event.activation_id if ordered == "activation" else event.notification.id)
 
 
 @dataclass(frozen=True, slots=True)
