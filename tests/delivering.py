@@ -41,9 +41,10 @@ from tocsin.shared.schemas.audit import TERMINAL, AuditRecord
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.schemas.event import EventUrls, NotificationEvent, Threshold
+from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.secrets import load_key_ring
 from tocsin.shared.settings import CommonSettings
-from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT
+from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_PARKED, RECIPIENT_STATE
 
 SECRET = "whsec_" + base64.b64encode(b"a receiver's own secret, 32 byte").decode()
 QUICK_TIERS = (200, 500)
@@ -158,6 +159,18 @@ def wait_for_terminals(settings: CommonSettings, count: int, within: float = 30.
     return eventually(
         lambda: found if len(found := audits(settings, *TERMINAL)) >= count else None, within=within, every=0.2
     )
+
+
+def parked(settings: CommonSettings) -> int:
+    """How many deliveries wait in `delivery-parked`."""
+    newest = {record.key(): record.value() for record in read_all(settings, DELIVERY_PARKED)}
+    return sum(value is not None for value in newest.values())
+
+
+def standing(settings: CommonSettings, recipient: Recipient) -> RecipientState:
+    rows = {record.key(): record.value() for record in read_all(settings, RECIPIENT_STATE)}
+    value = rows.get(recipient.id.encode())
+    return RecipientState() if value is None else RecipientState.decode(value)
 
 
 @dataclass

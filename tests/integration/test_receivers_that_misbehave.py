@@ -19,9 +19,11 @@ from delivering import (
     audits,
     delivery_for,
     dispatcher_settings,
+    parked,
     put_deliveries,
     says,
     says_in_turn,
+    standing,
     terminals,
     unsigned_recipient,
     wait_for_terminals,
@@ -128,11 +130,12 @@ def test_a_pause_of_an_hour_under_load(stack: Stack, tmp_path: Path) -> None:
             update={"paused": True, "rate": "50/s", "expire_after": 1_800_000}
         )
         put_records(settings, hook)
-        ids = []
-        for _ in range(6):
+        eventually(lambda: standing(settings, hook).stops)  # from here on no time counts
+        ids: list[str] = []
+        for many in range(20, 121, 20):
             ids += put_deliveries(settings, [delivery_for(hook, routed_at=clock.now_ms()) for _ in range(20)])
+            eventually(lambda many=many: parked(settings) == many)
             clock.ahead += HOUR / 6
-            time.sleep(0.3)  # time for them to be taken in
         put_records(settings, hook.model_copy(update={"paused": False}))
         ids += put_deliveries(settings, [delivery_for(hook, routed_at=clock.now_ms()) for _ in range(20)])
         wait_for_terminals(settings, len(ids), within=60)

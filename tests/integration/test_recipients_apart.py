@@ -18,35 +18,21 @@ from delivering import (
     delivery_for,
     dispatcher_settings,
     event_of,
+    parked,
     put_deliveries,
     says,
+    standing,
     terminals,
     unsigned_recipient,
     wait_for_terminals,
     webhook_recipient,
 )
 from receiver import Receiver
-from support import eventually, put_records, read_all
+from support import eventually, put_records
 from tocsin.deploy.stack import Stack
 from tocsin.dispatcher.ledger_reader import read_ledger
-from tocsin.dispatcher.settings import DispatcherSettings
-from tocsin.shared.configuration.records import Recipient
-from tocsin.shared.schemas.recipient_state import RecipientState
-from tocsin.shared.topics import DELIVERY_PARKED, RECIPIENT_STATE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-
-
-def parked(settings: DispatcherSettings) -> int:
-    """How many deliveries wait in `delivery-parked`."""
-    newest = {record.key(): record.value() for record in read_all(settings, DELIVERY_PARKED)}
-    return sum(value is not None for value in newest.values())
-
-
-def standing(settings: DispatcherSettings, recipient: Recipient) -> RecipientState:
-    rows = {record.key(): record.value() for record in read_all(settings, RECIPIENT_STATE)}
-    value = rows.get(recipient.id.encode())
-    return RecipientState() if value is None else RecipientState.decode(value)
 
 
 def test_a_pause_outlasts_a_restart_and_what_waited_goes_out_in_order_at_the_rate(stack: Stack, tmp_path: Path) -> None:
