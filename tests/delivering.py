@@ -20,11 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from support import eventually, newest_change, read_all, settings_for, with_topics
+from support import eventually, newest_change, quick_producer, read_all, settings_for, with_topics
 from tocsin.dispatcher.core.audit import Origin, routed
 from tocsin.dispatcher.main import build_dispatcher, nowhere
 from tocsin.dispatcher.settings import DispatcherSettings
-from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.records import (
@@ -131,7 +130,7 @@ def delivery_for(recipient: Recipient, **given: Any) -> Delivery:
 
 def put_deliveries(settings: CommonSettings, deliveries: Iterable[Delivery]) -> list[str]:
     """As the router would, `routed` records included; the ids."""
-    producer = kafka.producer(settings.kafka)
+    producer = quick_producer(settings)
     ids = []
     for fresh in deliveries:
         # The router knows every recipient it names: a dispatcher that has not heard of it yet waits.

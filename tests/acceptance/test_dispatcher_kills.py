@@ -1,6 +1,6 @@
 """The dispatcher killed at random in the middle of a backlog: nothing lost, one terminal each, few repeats.
 
-Three kills in the suite; twenty in a backlog of 50,000 where TOCSIN_FAULTS is `full`, as `make faults` sets it.
+Two kills in the suite; twenty in a backlog of 50,000 where TOCSIN_FAULTS is `full`, as `make faults` sets it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tocsin.deploy.stack import Stack
 from tocsin.dispatcher.ledger_reader import read_ledger
 
 FULL = os.environ.get("TOCSIN_FAULTS") == "full"
-KILLS, BACKLOG = (20, 50_000) if FULL else (3, 3_000)
+KILLS, BACKLOG = (20, 50_000) if FULL else (2, 2_000)
 OPEN_AT_MOST = 256 + 2 * 1_000
 """In flight, and answered since the last commit: what one transaction holds, and what has come meanwhile."""
 

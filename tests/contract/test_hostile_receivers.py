@@ -275,10 +275,20 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
     sick = ["hangs", "drips its head", "drips its body", "resets", "sends ten gigabytes", "sends chunks for ever",
             "sends ten thousand headers", "sends a gzip bomb", "redirects to itself", "hangs in its body"]  # fmt: skip
 
-    async def scenario(urls: list[str], healthy: str) -> list[float]:
+    async def scenario(urls: list[str], healthy: str) -> tuple[list[float], list[float]]:
         async with channel(client, tmp_path) as made:
             recipient = unsigned_recipient(healthy)
-            await attempt(made, recipient)
+
+            async def sixty() -> list[float]:
+                seconds = []
+                for _ in range(60):
+                    started = time.monotonic()
+                    assert await attempt(made, recipient) == Accepted(200)
+                    seconds.append(time.monotonic() - started)
+                    await asyncio.sleep(0.02)
+                return sorted(seconds)
+
+            alone = await sixty()
             stop = asyncio.Event()
 
             async def keep_at(url: str) -> None:
@@ -287,22 +297,19 @@ def test_ten_sick_receivers_at_once_do_not_slow_a_healthy_one(client: str, tmp_p
                     await attempt(made, ill)
 
             tasks = [asyncio.create_task(keep_at(url)) for url in urls for _ in range(4)]
-            seconds = []
-            for _ in range(60):
-                started = time.monotonic()
-                assert await attempt(made, recipient) == Accepted(200)
-                seconds.append(time.monotonic() - started)
-                await asyncio.sleep(0.02)
+            beside = await sixty()
             stop.set()
             for task in tasks:
                 task.cancel()
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks, return_exceptions=True)
-            return seconds
+            return alone, beside
 
     with ExitStack() as stack:
         servers = [stack.enter_context(ScriptedServer(behaves(name))) for name in sick]
         healthy = stack.enter_context(ScriptedServer(says("200 OK")))
-        seconds = sorted(run(scenario([server.url for server in servers], healthy.url)))
-    # The sick servers live in this process and take its time, too: what must not show is their timeout of 30 seconds.
-    assert seconds[-1] < 10
+        alone, beside = run(scenario([server.url for server in servers], healthy.url))
+    print(f"median {alone[30]:.4f} s alone, {beside[30]:.4f} s beside; longest {alone[-1]:.4f} s, {beside[-1]:.4f} s")
+    # The sick servers live in this process and take its time, too.
+    assert beside[30] < 0.25 + 10 * alone[30]
+    assert beside[-1] < 0.9 + 10 * alone[-1]

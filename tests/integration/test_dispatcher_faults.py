@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,12 +33,20 @@ from tocsin.deploy.stack import Stack
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-@pytest.mark.parametrize(
-    ("point", "nth"),
-    [("answered", 120), ("before_commit", 2), ("committed", 1)],
-    ids=["after the answer, before the audit", "after the audit, before the commit", "after the commit"],
-)
-def test_a_kill_leaves_one_terminal_for_each_delivery(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
+def test_a_kill_leaves_one_terminal_for_each_delivery(stack: Stack, tmp_path: Path) -> None:
+    """After the answer and before the audit, after the audit and before the commit, after the commit.
+
+    All at once: most of the time passes until the broker takes each of them for dead.
+    """
+    points = {"answered": 120, "before_commit": 2, "committed": 1}
+    with ThreadPoolExecutor(len(points)) as pool:
+        runs = [pool.submit(kill_at, stack, tmp_path / point, point, nth) for point, nth in points.items()]
+    for run in runs:
+        run.result()
+
+
+def kill_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
+    tmp_path.mkdir()
     settings = dispatcher_settings(stack, tmp_path)
     with Receiver(SECRET) as receiver, ScriptedServer(says_in_turn(says("500 No"), says("200 OK"))) as shaky:
         recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(5)]
@@ -80,10 +90,10 @@ def test_sigterm_finishes_what_is_in_flight_and_nothing_is_repeated(stack: Stack
 
 def test_a_grace_too_short_is_audited_as_unknown_and_tried_again(stack: Stack, tmp_path: Path) -> None:
     settings = dispatcher_settings(stack, tmp_path, shutdown_grace=300)
+    over = threading.Event()
 
     def slow(nth: int, request: bytes, connection: object) -> None:
-        if nth == 1:
-            time.sleep(4)  # a receiver that thinks for longer than the grace
+        over.wait(30)  # longer than the grace
 
     with ScriptedServer(says_in_turn(slow, says("200 OK"))) as server:  # type: ignore[arg-type]
         recipient = unsigned_recipient(server.url)
@@ -91,6 +101,7 @@ def test_a_grace_too_short_is_audited_as_unknown_and_tried_again(stack: Stack, t
         with RunningDispatcher(settings):
             put_deliveries(settings, [delivery_for(recipient)])
             eventually(lambda: server.requests)
+        over.set()
         (attempt,) = audits(settings, "attempt")
         assert (attempt.outcome, attempt.reason) == ("unknown", "shutdown")
         with RunningDispatcher(settings):

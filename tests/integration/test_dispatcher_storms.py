@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,12 @@ from delivering import (
     webhook_recipient,
 )
 from receiver import Receiver
-from support import eventually, put_records
+from support import eventually, produce, put_records
 from tocsin.deploy.stack import Stack
 from tocsin.dispatcher.ledger_reader import read_ledger
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
+from tocsin.shared.telemetry.metrics import TRANSACTIONS_FAILED
 from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -46,6 +46,11 @@ def set_topic(settings: DispatcherSettings, topic: str, **config: Any) -> None:
         future.result()
 
 
+def transactions_failed() -> float:
+    """By dispatchers of this process."""
+    return sum(one.value for one in TRANSACTIONS_FAILED.collect()[0].samples if one.name.endswith("_total"))
+
+
 def test_dispatchers_come_and_go_and_each_delivery_ends_once(stack: Stack, tmp_path: Path) -> None:
     """1 → 4 → 1, each while the others are busy: a storm of rebalances."""
     settings = dispatcher_settings(stack, tmp_path, partitions_deliveries=4)
@@ -57,9 +62,12 @@ def test_dispatchers_come_and_go_and_each_delivery_ends_once(stack: Stack, tmp_p
         with RunningDispatcher(settings):
             with ExitStack() as others:
                 for instance in ("2", "3", "4"):
+                    so_far = len(receiver.requests)
                     ids += put_deliveries(settings, [delivery_for(one) for _ in range(10) for one in recipients])
-                    others.enter_context(RunningDispatcher(settings.model_copy(update={"instance": instance})))
-                    time.sleep(0.5)  # long enough for some to be sent in between
+                    eventually(lambda so_far=so_far: len(receiver.requests) > so_far)
+                    other = RunningDispatcher(settings.model_copy(update={"instance": instance}))
+                    intake = others.enter_context(other).dispatcher.intake
+                    eventually(lambda intake=intake: intake.assigned)
                 ids += put_deliveries(settings, [delivery_for(one) for _ in range(10) for one in recipients])
             put_records(settings, paused.model_copy(update={"paused": False}))
             wait_for_terminals(settings, len(ids), within=90)
@@ -68,22 +76,22 @@ def test_dispatchers_come_and_go_and_each_delivery_ends_once(stack: Stack, tmp_p
     assert read_ledger(settings).clean
 
 
-def test_without_enough_replicas_it_waits_and_then_goes_on(stack: Stack, tmp_path: Path) -> None:
+def test_an_audit_topic_that_takes_nothing_is_waited_for_and_nothing_is_sent_twice(
+    stack: Stack, tmp_path: Path
+) -> None:
     settings = dispatcher_settings(stack, tmp_path)
     with Receiver(SECRET) as receiver, RunningDispatcher(settings):
         hook = webhook_recipient(settings, receiver.url)
         put_records(settings, hook)
         put_deliveries(settings, [delivery_for(hook)])
         wait_for_terminals(settings, 1)
-        set_topic(settings, DELIVERY_AUDIT, min_insync_replicas=2)
-        producer = kafka.producer(settings.kafka)
-        late = [delivery_for(hook) for _ in range(20)]
-        for delivery in late:
-            producer.produce(settings.topic(DELIVERIES), key=hook.id.encode(), value=delivery.encode())
-        producer.flush(10)
-        eventually(lambda: len(receiver.requests) == 21)
-        time.sleep(2)  # some transactions fail meanwhile
-        set_topic(settings, DELIVERY_AUDIT, min_insync_replicas=1)
+        set_topic(settings, DELIVERY_AUDIT, max_message_bytes=100)
+        failed = transactions_failed()
+        late = [(hook.id.encode(), delivery_for(hook).encode()) for _ in range(20)]
+        produce(kafka.producer(settings.kafka), settings.topic(DELIVERIES), late)
+        eventually(lambda: len(receiver.requests) == 21 and transactions_failed() > failed + 1)
+        assert len(terminals(settings)) == 1
+        set_topic(settings, DELIVERY_AUDIT, max_message_bytes=1_000_000)
         wait_for_terminals(settings, 21, within=60)
     assert set(terminals(settings).values()) == {1}
     assert receiver.repeats() == {}
@@ -95,9 +103,9 @@ def test_a_dead_letter_that_its_topic_is_too_small_for_is_not_lost(stack: Stack,
         hook = unsigned_recipient(server.url)
         put_records(settings, hook)
         set_topic(settings, DELIVERY_DEAD_LETTER, max_message_bytes=200)
+        failed = transactions_failed()
         put_deliveries(settings, [delivery_for(hook)])
-        eventually(lambda: server.requests)
-        time.sleep(2)
+        eventually(lambda: transactions_failed() > failed + 2)
         report = read_ledger(settings)
         assert (report.open, report.clean) == (1, True)
         set_topic(settings, DELIVERY_DEAD_LETTER, max_message_bytes=1_000_000)

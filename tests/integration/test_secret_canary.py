@@ -15,6 +15,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,24 +215,36 @@ def _printed(settings: ConsoleSettings, environment: dict[str, str]) -> dict[str
         "TOCSIN_RETRY_TIERS": "200ms,500ms",
         **environment,
     }
-    found = {}
-    for arguments in (["export"], ["dead-letters", "list", "--json"], ["ledger", "--json"], ["get", "recipients"]):
-        ran = subprocess.run(
-            [sys.executable, "-m", "tocsin.console.cli", *arguments],
-            env=base, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    run = "import sys; from tocsin.dispatcher.main import run_dispatcher as r; sys.exit(r())"
+
+    def command(*arguments: str) -> str:
+        ran = _run(["-m", "tocsin.console.cli", *arguments], base)
         assert ran.stdout, ran.stderr
-        found[f"printed by {arguments[0]}"] = ran.stdout + ran.stderr
-    for name, value in (("TOCSIN_SECRET_KEYS", f"k1:{KEY}!"), ("TOCSIN_SMTP_PASSWORD", SECRETS["smtp"])):
-        # A settings error, and one beside a secret.
-        ran = subprocess.run(
-            [sys.executable, "-c", "import sys; from tocsin.dispatcher.main import run_dispatcher as r; sys.exit(r())"],
-            env=base | {name: value, "TOCSIN_SMTP_TLS": "perhaps", "TOCSIN_LOG_LEVEL": "info"},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        return ran.stdout + ran.stderr
+
+    def wrong(**given: str) -> str:
+        """A settings error, and one beside a secret."""
+        ran = _run(["-c", run], base | given | {"TOCSIN_SMTP_TLS": "perhaps", "TOCSIN_LOG_LEVEL": "info"})
         assert ran.returncode == 2, ran.stderr
-        found[f"printed with a wrong {name}"] = ran.stdout + ran.stderr
-    return found
+        return ran.stdout + ran.stderr
+
+    # Most of their time they start.
+    with ThreadPoolExecutor() as pool:
+        running = {
+            "printed by export": pool.submit(command, "export"),
+            "printed by dead-letters": pool.submit(command, "dead-letters", "list", "--json"),
+            "printed by ledger": pool.submit(command, "ledger", "--json"),
+            "printed by get": pool.submit(command, "get", "recipients"),
+            "printed with a wrong key": pool.submit(wrong, TOCSIN_SECRET_KEYS=f"k1:{KEY}!"),
+            "printed with a wrong setting": pool.submit(wrong, TOCSIN_SMTP_PASSWORD=SECRETS["smtp"]),
+        }
+    return {name: one.result() for name, one in running.items()}
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def _topics(settings: ConsoleSettings) -> dict[str, str]:
