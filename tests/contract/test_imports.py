@@ -47,3 +47,31 @@ def test_nothing_connects_or_starts_when_it_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_command_loads_a_compiler_or_an_engine_before_it_is_known_to_need_it() -> None:
+    program = (
+        "import sys\n"
+        "from click import Context\n"
+        "from tocsin.console.cli import root\n"
+        "heavy = {'numba', 'llvmlite', 'polars', 'faust'}\n"
+        "context = Context(root)\n"
+        "names = root.list_commands(context)\n"
+        "loaded = {name: sorted(heavy & sys.modules.keys()) for name in names if root.get_command(context, name)}\n"
+        "assert len(loaded) > 20\n"
+        "assert not any(loaded.values()), loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_of_commands_is_shown_without_loading_one() -> None:
+    program = (
+        "import sys\n"
+        "from tocsin.console.cli import root\n"
+        "root.main(['--help'], standalone_mode=False)\n"
+        "heavy = {'numba', 'polars', 'faust', 'aiohttp', 'pydantic', 'confluent_kafka', 'rich', 'numpy'}\n"
+        "assert not heavy & sys.modules.keys(), sorted(heavy & sys.modules.keys())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

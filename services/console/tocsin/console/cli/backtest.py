@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import click
 
-from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.since import SINCE
-from tocsin.console.trial.files import read_blocks
-from tocsin.console.trial.flaws import Flaws
-from tocsin.console.trial.rules import read_rules
-from tocsin.console.trial.timeline import Timeline, summary_lines
-from tocsin.evaluator.backtest.events import Event
-from tocsin.evaluator.backtest.recording import Block, Recording
-from tocsin.evaluator.backtest.run import Run
-from tocsin.evaluator.backtest.summary import Summary
 from tocsin.ingest.core.recordings import Columns, TimeUnit
-from tocsin.ingest.progress import progress
-
-OUTCOME = "nothing was tried"
 
 
 class _Command(click.Command):
@@ -93,69 +77,12 @@ def backtest(  # noqa: PLR0913, PLR0917  each is an option
     readings are named and left out. With --from-topic and no CONFIG, the rules in Kafka are tried.
     Exit code 1: the rules or the readings cannot be used; else 0, whatever fired.
     """
-    quiet_logs()
     if bool(files) is from_topic:
         raise click.UsageError("name recorded readings, --readings FILE, or else --from-topic")
     if not config and not from_topic:
         raise click.UsageError("name the rules: YAML files or folders")
-    configuration = read_rules(config, OUTCOME) if config else _live().rules_in_kafka()
-    run = Run(configuration)
-    flaws = Flaws(strict)
-    if from_topic:
-        recording = _live().readings_in_kafka(run.known, since)
-    else:
-        columns = Columns(system, metric, time_column, value_column, skip_if_empty, time_unit)
-        recording = _recording(files, columns, run, flaws, as_it_came=as_it_came)
-    if as_json:
-        found = _events(run, recording)
-        in_order = run.in_order and not as_it_came and not from_topic
-        for event in found if in_order else sorted(found, key=lambda one: one.time):
-            sys.stdout.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
-    else:
-        summary = Summary(
-            [sensor.name for sensor in configuration.sensors.values()],
-            [notification.name for notification in configuration.notifications.values()],
-        )
-        _show(run, recording, summary, events)
-    flaws.summarize()
+    # Half a second to load, which --help and a mistake do without.
+    from tocsin.console.trial.backtesting import Readings, Shown, try_rules  # noqa: PLC0415
 
-
-def _live() -> ModuleType:
-    """What needs a broker takes a while to load, and most runs do without."""
-    return importlib.import_module("tocsin.console.trial.live")
-
-
-def _recording(paths: Iterable[Path], columns: Columns, run: Run, flaws: Flaws, *, as_it_came: bool) -> Recording:
-    blocks: list[Block] = []
-    with progress(None, sys.stderr, "read") as shown:
-        count = 0
-        for path in paths:
-            for block in read_blocks(path, columns, run.known, flaws.add):
-                blocks.append(block)
-                count += len(block)
-                shown.at(count)
-    return Recording.as_it_came(blocks) if as_it_came else Recording.by_time(blocks)
-
-
-def _events(run: Run, recording: Recording) -> Iterator[Event]:
-    with progress(len(recording), sys.stderr, "judged") as shown:
-        yield from run.events(recording, shown.at)
-
-
-def _show(run: Run, recording: Recording, summary: Summary, most: int) -> None:
-    timeline = Timeline(most)
-    for event in _events(run, recording):
-        summary.add(event)
-        for line in timeline.lines(event):
-            click.echo(line)
-    if timeline.left_out:
-        click.echo(f"  ... and {timeline.left_out} more (--events 0 shows all of them, --json too)")
-    span = run.span
-    if span is not None:
-        summary.finish(span, run.watched())
-    if timeline.count:
-        click.echo()
-    for line in summary_lines(summary, span):
-        click.echo(line)
-    counts = run.counts()
-    click.echo(f"\n{counts.evaluated} readings, {counts.late} of them late, {counts.repeated} repeated", err=True)
+    columns = Columns(system, metric, time_column, value_column, skip_if_empty, time_unit)
+    try_rules(config, Readings(files, columns, since, as_it_came, strict), Shown(events, as_json))

@@ -17,9 +17,7 @@ from tocsin.console.findings import Finding
 from tocsin.console.state import State
 from tocsin.console.store import Store
 from tocsin.console.trial.checking import Checked, check_files
-from tocsin.console.trial.files import read_blocks
 from tocsin.console.trial.flaws import Flaws
-from tocsin.console.trial.topic import read_topic
 from tocsin.console.yaml_recipients import Rules
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.evaluator.backtest.facts import Facts, facts_of
@@ -113,6 +111,8 @@ def _facts(recorded: Iterable[Path], systems_file: Path | None, settings: Dispat
     known = Known(Names(), Names(), Names())
     facts = Facts()
     if recorded:
+        from tocsin.console.trial.files import read_blocks  # noqa: PLC0415 - half a second, and most checks need none
+
         flaws = Flaws(strict=False)
         blocks = [block for path in recorded for block in read_blocks(path, Columns(), known, flaws.add)]
         flaws.summarize()
@@ -133,6 +133,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _from_topic(settings: DispatcherSettings, known: Known) -> Facts:
+    from tocsin.console.trial.topic import read_topic  # noqa: PLC0415 - it loads the detector and its compiler
+
     try:
         detector = DetectorSettings.load(kafka=settings.kafka)
         found = read_topic(detector, 0, known, most=SAMPLED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tocsin.evaluator.detector.columns import Columns, Ints, Known
-from tocsin.evaluator.detector.names import NameTable
+from tocsin.evaluator.detector.name_table import NameTable
 from tocsin.evaluator.detector.scan_messages import (
     C_HARD,
     C_HARD_AT,
