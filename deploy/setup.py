@@ -31,6 +31,10 @@ INPUTS = [
     SUMS,
 ]
 LINES_SHOWN_OF_A_FAILURE = 15
+DOWNLOADED = ("Installing collected packages", "Prepared ")
+"""How pip and uv begin the line that follows their last download."""
+
+downloads: list[float] = []  # seconds each took
 
 
 def main() -> int:
@@ -54,7 +58,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("Interrupted; the next run starts anew", file=sys.stderr)
         return 130
-    print(f"Set up in {time.monotonic() - started:.1f} s", flush=True)
+    print(f"Set-up: {time.monotonic() - started:.1f} s, of which downloads {sum(downloads):.1f} s", flush=True)
     return 0
 
 
@@ -125,9 +129,9 @@ def make_environment() -> None:
 
 def install_packages() -> None:
     build, dev = REQUIREMENTS / "build.txt", REQUIREMENTS / "dev.txt"
-    pip: Command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     with step(f"Installer: {packages_in(build)} packages of requirements/build.txt, with pip"):
-        run([*pip, "--require-hashes", "-r", build])
+        run([PYTHON, "-m", "pip", "install", *quiet, "--require-hashes", "-r", build])
     with step(f"Python packages: {packages_in(dev)} of requirements/dev.txt, with uv"):
         run([*uv_install(), "--require-hashes", "-r", dev])
     with step("Tocsin itself, editable"):
@@ -150,8 +154,9 @@ def compiling() -> Iterator[None]:
             first.kill()
             second.kill()
             raise
-        first.wait()  # a file of some package that does not compile is no fault of ours, and harmless
-        second.wait()  # as is this: a detector compiles what it misses when it starts
+        with step("Bytecode and the detector's machine code, begun meanwhile"):
+            first.wait()  # a file of some package that does not compile is no fault of ours, and harmless
+            second.wait()  # as is this: a detector compiles what it misses when it starts
 
 
 def in_background(command: Command) -> subprocess.Popen[bytes]:
@@ -176,12 +181,15 @@ def find_or_install_java() -> str:
 def fetch_jars() -> str:
     """Prints what it fetches; the last line names the folder."""
     command: Command = [PYTHON, "-m", "tocsin.deploy.stack", "fetch"]
-    said = ""
+    said, fetching = "", None
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
             said = line.strip() or said
+            if fetching is not None:
+                downloads.append(time.monotonic() - fetching)
+            fetching = time.monotonic() if line.startswith("Kafka: fetching ") else None
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, [str(part) for part in command])
     return said.partition(" complete in ")[2]
@@ -198,14 +206,16 @@ def packages_in(requirements: Path) -> int:
 @contextmanager
 def step(title: str) -> Iterator[None]:
     print(f"{title} ...", flush=True)
-    started = time.monotonic()
+    started, before = time.monotonic(), len(downloads)
     yield
-    print(f"    {time.monotonic() - started:.1f} s", flush=True)
+    fetched = f", of which downloads {sum(downloads[before:]):.1f} s" if downloads[before:] else ""
+    print(f"    {time.monotonic() - started:.1f} s{fetched}", flush=True)
 
 
 def run(command: Command) -> None:
     """Quiet, but for what is being downloaded; when it fails, the end of what it said."""
-    said = []
+    said: list[str] = []
+    started = time.monotonic()
     # Another environment that happens to be active is none of our business.
     env = {key: value for key, value in os.environ.items() if key not in {"VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH"}}
     with subprocess.Popen(
@@ -222,9 +232,16 @@ def run(command: Command) -> None:
             said.append(line)
             if line.lstrip().startswith("Downloading "):
                 print(f"    {line.strip()}", flush=True)
+            if line.startswith(DOWNLOADED) and has_downloaded(said):
+                downloads.append(time.monotonic() - started)
     if process.returncode != 0:
         sys.stderr.writelines(said[-LINES_SHOWN_OF_A_FAILURE:])
         raise subprocess.CalledProcessError(process.returncode, [str(part) for part in command])
+
+
+def has_downloaded(said: list[str]) -> bool:
+    """uv tells of what is large only, but prepares nothing that it has; pip tells of all."""
+    return any(line.lstrip().startswith(("Downloading ", "Prepared ")) for line in said)
 
 
 def runs(command: Command) -> bool:

@@ -98,3 +98,19 @@ def test_make_alone_prints_each_target_on_one_line() -> None:
     printed = done.stdout.splitlines()
     named = [line.split()[1] for line in printed]
     assert named == ["help", "setup", "demo", "test", "lint", "bench", "faults", "mail", "soak", "lock", "clean"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "counted"),
+    [
+        (["Collecting uv", "  Downloading uv-1.whl (20 MB)", "Installing collected packages: uv"], 1),
+        (["Collecting uv", "  Using cached uv-1.whl (20 MB)", "Installing collected packages: uv"], 0),
+        (["Resolved 3 packages in 5ms", "Prepared 3 packages in 2.1s", "Installed 3 packages in 8ms"], 1),
+        (["Resolved 3 packages in 5ms", "Installed 3 packages in 8ms"], 0),
+    ],
+)
+def test_time_counts_as_a_download_only_where_something_was_fetched(
+    setup: ModuleType, lines: list[str], counted: int
+) -> None:
+    setup.run(["printf", "\\n".join(lines) + "\\n"])
+    assert len(setup.downloads) == counted
