@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,9 @@ from tocsin.shared.topics import MAX_RECORD_BYTES, Topic
 
 SESSION_TIMEOUT_MS = 10_000
 """Of groups and of transactions: how long a dead process holds up its successor."""
+
+ASK_AGAIN_MS = 500
+"""The longest pause of an admin client between two connections: what waits for a broker shall notice it soon."""
 
 _log = logging.getLogger("librdkafka")
 
@@ -81,14 +85,14 @@ class Admin(AdminClient):
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.refusal: str | None = None
-        super().__init__(client_config(kafka, error_cb=self._remember))
+        super().__init__(client_config(kafka, error_cb=self._remember, reconnect_backoff_max_ms=ASK_AGAIN_MS))
 
     def _remember(self, error: KafkaError) -> None:
         if error.code() in _REFUSALS:
             self.refusal = error.str()
 
 
-def admin(kafka: KafkaSettings) -> AdminClient:
+def admin(kafka: KafkaSettings) -> Admin:
     """Raises SettingsError for a property the client does not know: what every process meets first."""
     try:
         return Admin(kafka)
@@ -135,6 +139,25 @@ def check_topics(settings: CommonSettings, names: Iterable[str], client: AdminCl
     if problems:
         raise TopicError("\n".join(problems))
     return {topic.name: partitions[settings.topic(topic.name)] for topic in topics}
+
+
+def check_topics_when_there(
+    settings: CommonSettings, names: Iterable[str], stopping: threading.Event
+) -> dict[str, int] | None:
+    """As `check_topics`, once a broker answers, however long that takes; None when told to stop before.
+
+    Raises TopicError, and BrokerError when the broker refuses us: no waiting helps against these.
+    """
+    client = admin(settings.kafka)
+    while not stopping.is_set():
+        try:
+            existing_partitions(client, ASK_AGAIN_MS / 1000)
+        except BrokerError:
+            if client.refusal is not None:
+                raise
+            continue
+        return check_topics(settings, names, client)
+    return None
 
 
 def _way_out(topic: Topic, name: str, count: int) -> str:

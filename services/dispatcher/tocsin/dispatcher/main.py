@@ -217,12 +217,13 @@ def _run(service: str, kind: type[S], work: Callable[[S, _Parts], int]) -> int:
         try:
             settings = kind.load()
             logs.configure(service, settings.log_level, settings.log_format)
-            kafka.check_topics(settings, _topics(service, settings))
+            lifecycle.install_signals()
             health = Health("partitions")
             server = HealthServer(health, settings.http_host, settings.http_port)
             lifecycle.add("health", server.close)
             log.info("health endpoint listening", host=settings.http_host, port=server.port)
-            lifecycle.install_signals()
+            if kafka.check_topics_when_there(settings, _topics(service, settings), lifecycle.stopping) is None:
+                return 0
             configuration = ConfigurationFollower(settings)
             lifecycle.add("configuration", configuration.close)
             configuration.start()

@@ -16,7 +16,7 @@ from tocsin.ingest.outlet import Outlet, OutletPolicy
 from tocsin.ingest.settings import GatewaySettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.errors import SettingsError, TocsinError
-from tocsin.shared.kafka import check_topics
+from tocsin.shared.kafka import check_topics_when_there
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
@@ -48,7 +48,9 @@ async def _serve(settings: GatewaySettings, life: Lifecycle) -> None:
     health_server = HealthServer(health, settings.http_host, settings.http_port)
     life.add("health endpoint", health_server.close)
     _log.info("health endpoint listening", port=health_server.port)
-    await asyncio.to_thread(check_topics, settings, [SENSOR_READINGS, SENSOR_READINGS_REJECTED])
+    topics = (SENSOR_READINGS, SENSOR_READINGS_REJECTED)
+    if await asyncio.to_thread(check_topics_when_there, settings, topics, life.stopping) is None:
+        return
     outlet = Outlet(settings.kafka, _outlet_policy(settings), health, settings.topic(SENSOR_READINGS))
     limits = Limits(settings.gateway_max_in_flight_requests, settings.gateway_max_in_flight_bytes)
     gateway = Gateway(_gateway_policy(settings, keys), Admission(limits), outlet, SystemClock())

@@ -76,11 +76,13 @@ def _with_a_broker(settings: DetectorSettings, lifecycle: Lifecycle) -> tuple[in
     """Partitions and configuration, as soon as a broker answers; None when told to stop before. Raises TopicError."""
     while not lifecycle.stopping.is_set():
         try:
-            partitions = kafka.check_topics(settings, TOPICS)[SENSOR_READINGS]
+            found = kafka.check_topics_when_there(settings, TOPICS, lifecycle.stopping)
+            if found is None:
+                break
             follower = ConfigurationFollower(settings)
             lifecycle.add("configuration", follower.close)
             follower.start()
-            return partitions, follower
+            return found[SENSOR_READINGS], follower
         except TopicError:
             raise
         except BrokerError as error:
