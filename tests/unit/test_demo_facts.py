@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tocsin.deploy.demo.command import Facts
+from tocsin.deploy.demo.facts import Facts
 
 
 def test_the_next_demo_edits_its_sensor_so_that_it_starts_over_whatever_the_last_one_left(tmp_path: Path) -> None:

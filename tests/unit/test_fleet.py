@@ -35,3 +35,19 @@ def test_who_cannot_start_is_named_with_its_last_words(monkeypatch: pytest.Monke
             fleet.wait_ready(10)
         assert fleet.restart_ended({EXIT_RESTART}) == []
         assert fleet.restart_ended() == [("one", 2)]
+
+
+def test_who_was_started_too_early_is_started_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Supervisor() as supervisor:
+        fleet = started(monkeypatch, supervisor, tmp_path, 2)
+        fleet.wait_ready(10, too_early=["one"])
+        assert fleet.members["one"].child.running
+
+
+def test_who_was_started_too_early_is_started_anew_only_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with Supervisor() as supervisor:
+        fleet = started(monkeypatch, supervisor, tmp_path, 2)
+        fleet.wait_ready(10, too_early=["one"])
+        fleet.members["one"].child.kill()
+        with pytest.raises(FleetError, match="one is not ready: it ended with exit code -9"):
+            fleet.wait_ready(10)

@@ -86,15 +86,19 @@ class Fleet:
         self.members[name] = Member(name, child, http_port)
         return self.members[name]
 
-    def wait_ready(self, within_seconds: float, names: Iterable[str] | None = None) -> None:
+    def wait_ready(
+        self, within_seconds: float, names: Iterable[str] | None = None, *, too_early: Iterable[str] = ()
+    ) -> None:
         """Until these (or all) are ready. Raises FleetError, naming who is not, why, and what it wrote last.
 
-        Who ends meanwhile with EXIT_RESTART is started again.
+        Who ends meanwhile with EXIT_RESTART is started again; once also who ends in another way, but was started
+        `too_early`, before what it needs was there.
         """
-        waiting = set(names if names is not None else self.members)
+        waiting, forgiven = set(names if names is not None else self.members), set(too_early)
         until = time.monotonic() + within_seconds
         while waiting:
             self.restart_ended({EXIT_RESTART}, waiting)
+            forgiven -= {name for name, _ in self.restart_ended(names=forgiven)}
             reasons = {name: self.members[name].readiness() for name in waiting}
             waiting = {name for name, reason in reasons.items() if reason is not None}
             ended = [name for name in waiting if not self.members[name].child.running]

@@ -19,7 +19,7 @@ from tocsin.shared.clock import SystemClock
 from tocsin.shared.topics import DELIVERY_AUDIT, NOTIFICATION_EVENTS, SENSOR_CHANGES, SENSOR_READINGS
 
 STORY_SECONDS = 60.0
-QUIET_READINGS = 2
+QUIET_READINGS = 1
 """Readings shown before the load starts, so that one sees the value rise."""
 QUIET_SECONDS = 5.0
 RESOLVED_SECONDS = 8.0
@@ -56,10 +56,13 @@ class Run:
         try:
             self._until_loaded()
             until = time.monotonic() + STORY_SECONDS
-            while self._story.missing() and time.monotonic() < until:
+            while self._story.event_id is None and time.monotonic() < until:
                 self._turn()
         finally:
             self._load.stop()
+        self._print(Line(self._clock.now_ms(), "load", "stopped"))
+        while self._story.missing() and time.monotonic() < until:
+            self._turn()
         missing = self._story.missing()
         if not missing:
             self._until_resolved()
@@ -82,14 +85,11 @@ class Run:
         self._print(Line(self._clock.now_ms(), "load", f"{processors} processors busy from now on"))
 
     def _until_resolved(self) -> None:
-        self._print(Line(self._clock.now_ms(), "load", "stopped"))
         until = time.monotonic() + RESOLVED_SECONDS
-        while self._story.resolved_event_id is None and time.monotonic() < until:
+        while not self._story.is_over and time.monotonic() < until:
             self._turn()
         if self._story.resolved_event_id is None:
             self._print(Line(self._clock.now_ms(), "load", "not resolved yet: something else keeps this host busy"))
-        for _ in range(5):  # its deliveries
-            self._turn()
 
     def _turn(self) -> None:
         for topic, time_ms, record in self._tail.take(0.1):

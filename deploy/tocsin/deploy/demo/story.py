@@ -27,7 +27,8 @@ class Story:
     event_id: str | None = None
     resolved_event_id: str | None = None
     last_value: float | None = None
-    deliveries: dict[str, str] = field(default_factory=dict)  # delivery id → recipient, of the activated event
+    # By event, which may be read after them: they are in another topic. Delivery id → recipient.
+    routed: dict[str | None, dict[str, str]] = field(default_factory=dict)
     terminals: dict[str, list[str]] = field(default_factory=dict)
     verified: set[str] = field(default_factory=set)  # webhook-ids whose signature was right
     mails: set[str] = field(default_factory=set)  # Message-IDs: each holds its delivery's id
@@ -59,8 +60,8 @@ class Story:
 
     def audit(self, record: dict[str, Any]) -> str | None:
         delivery, kind, recipient = record["delivery_id"], record["kind"], record["recipient"]["name"]
-        if kind == "routed" and record["event_id"] == self.event_id:
-            self.deliveries[delivery] = recipient
+        if kind == "routed":
+            self.routed.setdefault(record["event_id"], {})[delivery] = recipient
         if kind in TERMINAL:
             self.terminals.setdefault(delivery, []).append(kind)
         if kind == "attempt":
@@ -80,6 +81,17 @@ class Story:
     def mail(self, message_id: str, recipients: str, subject: str) -> str:
         self.mails.add(message_id)
         return f"to {recipients}: {subject}"
+
+    @property
+    def deliveries(self) -> dict[str, str]:
+        """Of the activated event."""
+        return self.routed.get(self.event_id, {})
+
+    @property
+    def is_over(self) -> bool:
+        """As many as were told of the activation have been told of its end, or that was given up."""
+        last = self.routed.get(self.resolved_event_id, {})
+        return len(last) >= max(1, len(self.deliveries)) and last.keys() <= self.terminals.keys()
 
     def missing(self) -> list[str]:
         """What still has to be seen before the demo has shown what it promises."""

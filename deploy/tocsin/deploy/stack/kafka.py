@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -157,8 +157,11 @@ class Kafka:
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self.port}"
 
-    def start(self) -> None:
-        """Format the folder where it is new, boot, and return when clients can work."""
+    def start(self, launched: Callable[[], object] = lambda: None) -> None:
+        """Format the folder where it is new, boot, and return when clients can work.
+
+        `launched` is called while it boots; once more when it has lost its port and boots on another one.
+        """
         self._command = self._java_command(kafka_jars(self._say))
         if self._wanted_port is not None and not is_free(self._wanted_port):
             raise StackError(f"port {self._wanted_port} for Kafka is taken by another process")
@@ -166,7 +169,7 @@ class Kafka:
         attempts = 1 if self._wanted_port is not None else PORT_ATTEMPTS
         for attempt in range(attempts):
             self._choose_ports(keep=attempt == 0)
-            if self._boot():
+            if self._boot(launched):
                 return
         raise StackError(f"Kafka found no port it could keep in {attempts} attempts")
 
@@ -262,13 +265,14 @@ class Kafka:
         (self.folder / name).write_text("".join(lines), encoding="utf-8")
         return name
 
-    def _boot(self) -> bool:
+    def _boot(self, launched: Callable[[], object] = lambda: None) -> bool:
         """False when somebody else was quicker to take a port; StackError when it can't run at all."""
         log_starts = self.log_path.stat().st_size if self.log_path.exists() else 0
         console = self.folder / "console.log"
         console.unlink(missing_ok=True)
         argv = [*self._command, "kafka.Kafka", "server.properties"]
         self.child = self._supervisor.start("kafka", argv, log_path=console, cwd=self.folder)
+        launched()
         deadline = time.monotonic() + BOOT_TIMEOUT.total_seconds()
         while time.monotonic() < deadline:
             if not self.child.running:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -73,14 +73,16 @@ class Stack:
                 self.state_dir / "kafka", self._supervisor, port=kafka_port, properties=broker_properties, say=say
             )
 
-    def up(self) -> StackInfo:
-        """Start everything and return when all of it answers; on an error nothing stays behind."""
+    def up(self, meanwhile: Callable[[], object] = lambda: None) -> StackInfo:
+        """Start everything and return when all of it answers; on an error nothing stays behind.
+
+        `meanwhile` is called as soon as stack.json says where everything will answer, while the broker still boots;
+        once more when the broker had to take another port.
+        """
         self._take_lock()
         try:
             self._refuse_or_clear_what_is_there()
-            self._start_all()
-            info = self._describe()
-            info.write(self.state_dir)
+            info = self._start_all(meanwhile)
         except BaseException:
             self._stop_all()
             raise
@@ -112,7 +114,7 @@ class Stack:
         kafka.restart()
         assert kafka.child is not None
         self._children["kafka"] = kafka.child
-        self._describe().write(self.state_dir)
+        self._write_info()
 
     def kill_kafka(self) -> None:
         """kill -9; `restart_kafka` brings it back."""
@@ -197,15 +199,25 @@ class Stack:
         forget_info(self.state_dir)
         return bool(alive)
 
-    def _start_all(self) -> None:
+    def _start_all(self, meanwhile: Callable[[], object]) -> StackInfo:
         if self._with_smtp:
             self._start_smtp()  # looked at last: it boots beside Kafka
         if self._with_redis:
             self._start_redis()
-        self._start_kafka()
-        self._wait_for_smtp()
+        try:
+            self._start_kafka(meanwhile)
+            self._wait_for_smtp()
+        except BaseException:
+            forget_info(self.state_dir)
+            raise
+        return self._write_info()
 
-    def _start_kafka(self) -> None:
+    def _write_info(self) -> StackInfo:
+        info = self._describe()
+        info.write(self.state_dir)
+        return info
+
+    def _start_kafka(self, meanwhile: Callable[[], object]) -> None:
         if self._kafka is None:
             assert self._given is not None
             # With the user's own client settings: a given broker may want a password.
@@ -214,12 +226,19 @@ class Stack:
             if found is None:
                 raise StackError(f"no Kafka broker answers at {self._given}: start it, or unset {GIVEN_BROKER}")
             self.bootstrap_servers, self._cluster_id = self._given, found
+            self._write_info()
+            meanwhile()
             return
-        started = time.monotonic()
-        self._kafka.start()
-        assert self._kafka.child is not None
-        self._children["kafka"] = self._kafka.child
-        self.bootstrap_servers, self._cluster_id = self._kafka.bootstrap_servers, self._kafka.cluster_id
+        started, kafka = time.monotonic(), self._kafka
+
+        def launched() -> None:
+            assert kafka.child is not None
+            self._children["kafka"] = kafka.child
+            self.bootstrap_servers, self._cluster_id = kafka.bootstrap_servers, kafka.cluster_id
+            self._write_info()
+            meanwhile()
+
+        kafka.start(launched)
         self._say(f"Kafka: {self.bootstrap_servers}, in {time.monotonic() - started:.1f} s")
 
     def _start_redis(self) -> None:
