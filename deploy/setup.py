@@ -131,9 +131,9 @@ def install_packages() -> None:
     build, dev = REQUIREMENTS / "build.txt", REQUIREMENTS / "dev.txt"
     quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
     with step(f"Installer: {packages_in(build)} packages of requirements/build.txt, with pip"):
-        run([PYTHON, "-m", "pip", "install", *quiet, "--require-hashes", "-r", build])
+        run([PYTHON, "-m", "pip", "install", *quiet, "--require-hashes", "-r", build], fetches=True)
     with step(f"Python packages: {packages_in(dev)} of requirements/dev.txt, with uv"):
-        run([*uv_install(), "--require-hashes", "-r", dev])
+        run([*uv_install(), "--require-hashes", "-r", dev], fetches=True)
     with step("Tocsin itself, editable"):
         run([*uv_install(), "--no-deps", "--no-build-isolation", "-e", ROOT])
 
@@ -169,7 +169,7 @@ def find_or_install_java() -> str:
     found = answer(ask)
     if found is None:
         with step("Java: none here that is new enough, so a runtime from requirements/java.txt"):
-            run([*uv_install(), "--require-hashes", "-r", REQUIREMENTS / "java.txt"])
+            run([*uv_install(), "--require-hashes", "-r", REQUIREMENTS / "java.txt"], fetches=True)
         found = answer(ask)
     if found is None:
         run(ask)  # says why, and fails
@@ -212,7 +212,7 @@ def step(title: str) -> Iterator[None]:
     print(f"    {time.monotonic() - started:.1f} s{fetched}", flush=True)
 
 
-def run(command: Command) -> None:
+def run(command: Command, *, fetches: bool = False) -> None:
     """Quiet, but for what is being downloaded; when it fails, the end of what it said."""
     said: list[str] = []
     started = time.monotonic()
@@ -232,7 +232,7 @@ def run(command: Command) -> None:
             said.append(line)
             if line.lstrip().startswith("Downloading "):
                 print(f"    {line.strip()}", flush=True)
-            if line.startswith(DOWNLOADED) and has_downloaded(said):
+            if fetches and line.startswith(DOWNLOADED) and has_downloaded(said):
                 downloads.append(time.monotonic() - started)
     if process.returncode != 0:
         sys.stderr.writelines(said[-LINES_SHOWN_OF_A_FAILURE:])

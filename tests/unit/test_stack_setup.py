@@ -112,5 +112,5 @@ def test_make_alone_prints_each_target_on_one_line() -> None:
 def test_time_counts_as_a_download_only_where_something_was_fetched(
     setup: ModuleType, lines: list[str], counted: int
 ) -> None:
-    setup.run(["printf", "\\n".join(lines) + "\\n"])
+    setup.run(["printf", "\\n".join(lines) + "\\n"], fetches=True)
     assert len(setup.downloads) == counted
