@@ -44,7 +44,9 @@ def test_who_was_started_too_early_is_started_anew(monkeypatch: pytest.MonkeyPat
         assert fleet.members["one"].child.running
 
 
-def test_who_was_started_too_early_is_started_anew_only_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_later_end_is_not_forgiven_to_who_was_started_too_early(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with Supervisor() as supervisor:
         fleet = started(monkeypatch, supervisor, tmp_path, 2)
         fleet.wait_ready(10, too_early=["one"])

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tocsin.shared.errors import BrokerError, SettingsError, TopicError
@@ -58,6 +58,12 @@ def consumer(kafka: KafkaSettings, group: str, **settings: Any) -> Consumer:
         "fetch_message_max_bytes": MAX_RECORD_BYTES,
     }
     return Consumer(client_config(kafka, **{**defaults, **settings}))
+
+
+def arrived(consumer: Consumer, most: int, timeout: float) -> list[Message]:
+    """At most so many messages; waits for the first only. `Consumer.consume` would wait until it has them all."""
+    first = consumer.poll(timeout)
+    return [] if first is None else [first, *consumer.consume(most - 1, 0)]
 
 
 def producer(kafka: KafkaSettings, **settings: Any) -> Producer:

@@ -34,7 +34,7 @@ class TopicTail:
 
     def take(self, timeout: float) -> Iterator[tuple[str, int, dict[str, Any]]]:
         """(topic, record timestamp in epoch milliseconds, record); what is not a JSON object is passed over."""
-        for message in self._consumer.consume(500, timeout):
+        for message in kafka.arrived(self._consumer, 500, timeout):
             if message.error() is not None or message.value() is None:
                 continue
             try:

@@ -171,7 +171,7 @@ class Store:
         assembler = Assembler()
         until = time.monotonic() + READ_TIMEOUT
         while True:
-            for message in consumer.consume(1000, 0.1):
+            for message in kafka.arrived(consumer, 1000, 0.1):
                 error = message.error()
                 if error is None:
                     headers = message.headers()

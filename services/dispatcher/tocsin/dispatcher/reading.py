@@ -76,7 +76,7 @@ def read_until(
         reader.assign([TopicPartition(*key, _start(starts[key])) for key in waiting])
         until = time.monotonic() + READ_TIMEOUT
         while waiting:
-            messages = reader.consume(1000, 0.2)
+            messages = kafka.arrived(reader, 1000, 0.2)
             for message in messages:
                 key = (message.topic() or "", message.partition() or 0)
                 error = message.error()

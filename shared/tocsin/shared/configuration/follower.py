@@ -159,7 +159,7 @@ class ConfigurationFollower:
 
     def _take(self, consumer: Consumer) -> None:
         moved = False
-        for message in consumer.consume(500, 0.2):
+        for message in kafka.arrived(consumer, 500, 0.2):
             error = message.error()
             if error is None:
                 moved |= self._assembler.add(

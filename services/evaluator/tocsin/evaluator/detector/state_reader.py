@@ -95,7 +95,7 @@ class StateReader:
                 if self._stop():
                     raise BrokerError(f"reading {topic} was given up")
                 found = []
-                for message in client.consume(AT_ONCE, 0.2):
+                for message in kafka.arrived(client, AT_ONCE, 0.2):
                     partition, offset = _place(message)
                     if message.error() is None and offset < ends[partition]:
                         found.append(message)
