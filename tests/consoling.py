@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import multiprocessing.connection
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -165,4 +167,17 @@ class Client:
         return page.partition('name="csrf" content="')[2].partition('"')[0]
 
 
-__all__ = ["Client", "RunningConsole", "console_settings", "with_accounts"]
+def sleeps(pipe: multiprocessing.connection.Connection, *ignored: Any) -> None:
+    """A worker of dry runs that never answers. Here, where a new process finds it by its name."""
+    pipe.send(None)
+    pipe.recv()
+    time.sleep(600)
+
+
+def dies(pipe: multiprocessing.connection.Connection, *ignored: Any) -> None:
+    """A worker that ends as one does that the system ends."""
+    pipe.send(None)
+    pipe.recv()
+
+
+__all__ = ["Client", "RunningConsole", "console_settings", "dies", "sleeps", "with_accounts"]

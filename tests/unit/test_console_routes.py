@@ -16,6 +16,7 @@ from tocsin.console.access.roles import ROLES
 from tocsin.console.access.sessions import Sessions
 from tocsin.console.access.throttle import Throttle
 from tocsin.console.directory import Directory
+from tocsin.console.dry_runs import DryRunPolicy, DryRuns
 from tocsin.console.editor import Editor
 from tocsin.console.findings import Findings
 from tocsin.console.json_nodes import parse_json, to_node
@@ -86,6 +87,8 @@ TABLE = {
     "POST /api/v1/recipients/{id}/disable": OPERATOR,
     "POST /api/v1/recipients/{id}/enable": OPERATOR,
     "PUT /api/v1/recipients/{id}/notifications": EDITOR,
+    "POST /api/v1/sensors/dry-run": EDITOR,
+    "POST /api/v1/notifications/dry-run": EDITOR,
     "POST /api/v1/recipient-preview": EDITOR,
     "POST /api/v1/recipient-test": EDITOR,
     "GET /api/v1/tokens": ADMIN,
@@ -173,6 +176,7 @@ def build() -> web.Application:
         tryout=Tryout(settings, EgressPolicy(), directory, clock),
         hub=Hub(asyncio.get_running_loop()),
         feed=NoFeed(),  # type: ignore[arg-type]
+        dry_runs=DryRuns(settings, DryRunPolicy(1, 1.0)),
     )
     api = api_routes()
     document = api_document(api)

@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from tocsin.console.api.accounts import account_routes
+from tocsin.console.api.dry_runs import dry_run_routes
 from tocsin.console.api.idempotency import Idempotency
 from tocsin.console.api.openapi import openapi
 from tocsin.console.api.operations import operation_routes
@@ -31,6 +32,7 @@ def api_routes() -> list[Route]:
     return [
         *record_routes(idempotency),
         *recipient_routes(idempotency),
+        *dry_run_routes(),
         *operation_routes(idempotency),
         *account_routes(idempotency),
     ]

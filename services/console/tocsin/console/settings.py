@@ -21,3 +21,7 @@ class ConsoleSettings(DispatcherSettings):
     console_behind_proxy: bool = Field(
         default=False, description="a proxy in front sets X-Forwarded-For: failed sign-ins are counted by it"
     )
+    console_dry_run_readings: int = Field(
+        default=1_000_000, ge=1, description="messages that a rule is tried on at most, the newest"
+    )
+    console_dry_run_time: Duration = Field(default=15_000, ge=1_000, description="how long that may take")

@@ -9,6 +9,7 @@ from tocsin.console.access.sessions import Sessions
 from tocsin.console.access.throttle import Throttle
 from tocsin.console.cli.configuration import key_ring
 from tocsin.console.directory import Directory
+from tocsin.console.dry_runs import DryRunPolicy, DryRuns
 from tocsin.console.editor import Editor
 from tocsin.console.models.database import Database
 from tocsin.console.models.feed import Feed
@@ -47,10 +48,13 @@ def build_console(
     database, systems = Database(), Systems()
     feed = Feed(settings, database, health, hub.changed)
     systems_feed = SystemsFeed(settings, systems, hub.changed)
+    policy_of_runs = DryRunPolicy(settings.console_dry_run_readings, settings.console_dry_run_time / 1000)
+    dry_runs = DryRuns(settings, policy_of_runs)
     # Last in, first out: what feeds stops before what it fills.
     life.add("read models", database.close)
     life.add("feed", feed.close)
     life.add("systems", systems_feed.close)
+    life.add("dry runs", dry_runs.close)
     follower.listen(lambda configuration: hub.changed({"configuration"}))
     feed.start()
     systems_feed.start()
@@ -69,4 +73,5 @@ def build_console(
         tryout=Tryout(settings, policy, directory, clock),
         hub=hub,
         feed=feed,
+        dry_runs=dry_runs,
     )

@@ -173,3 +173,83 @@ class TrialAnswer(BaseModel):
     answer: str
     hint: str
     event_id: str
+
+
+_SINCE = Field(default="24h", description="A duration back from now, or a time; at most 24 hours ago")
+
+
+class SensorTrialDocument(BaseModel):
+    """A sensor to try on recent readings, saved or not."""
+
+    model_config = _CLOSED
+    sensor: dict[str, Any] = Field(description="A SensorDocument")
+    id: str | None = Field(default=None, description="Of the saved one that it would replace")
+    since: str = _SINCE
+
+
+class NotificationTrialDocument(BaseModel):
+    """A notification to try on recent readings, saved or not."""
+
+    model_config = _CLOSED
+    notification: dict[str, Any] = Field(description="A NotificationDocument")
+    id: str | None = Field(default=None, description="Of the saved one that it would replace")
+    since: str = _SINCE
+
+
+class SensorFiguresAnswer(BaseModel):
+    """One sensor over all its series. Times are in seconds, all series together."""
+
+    name: str
+    triggered: int
+    still_triggered: int
+    triggered_seconds: float
+    longest_seconds: float
+    series: int
+    noisiest: dict[str, int] = Field(description="Systems on which it triggered most, and how often")
+
+
+class ChangeAnswer(BaseModel):
+    """The sensor would have changed."""
+
+    time: str
+    system: str
+    instance: str | None
+    state: str
+    level: str | None
+    value: float | None
+
+
+class ActiveAnswer(BaseModel):
+    """The notification would have been active."""
+
+    activated_at: str
+    ended_at: str | None
+    matched: int
+    reporting: int
+    systems: list[str] = Field(description="Up to 20 of those matched at the activation")
+
+
+class DryRunAnswer(BaseModel):
+    """What was judged. Lists hold the newest; counts count all."""
+
+    since: str
+    until: str
+    readings: int
+    refused: int = Field(description="Messages that hold no reading, or not only")
+    cut: list[str] = Field(description="Why it is less than what was asked for; empty: it is all")
+    sensors: list[SensorFiguresAnswer]
+
+
+class SensorDryRun(DryRunAnswer):
+    """What a sensor would have done."""
+
+    change_count: int
+    changes: list[ChangeAnswer]
+
+
+class NotificationDryRun(DryRunAnswer):
+    """When a notification would have been active."""
+
+    activation_count: int
+    active_seconds: float
+    activations: list[ActiveAnswer]

@@ -133,11 +133,11 @@ def _lines(path: Path) -> list[str]:
 
 
 def _from_topic(settings: DispatcherSettings, known: Known) -> Facts:
-    from tocsin.console.trial.topic import read_topic  # noqa: PLC0415 - it loads the detector and its compiler
+    from tocsin.console.trial.topic import Portion, read_topic  # noqa: PLC0415 - it loads the detector and its compiler
 
     try:
         detector = DetectorSettings.load(kafka=settings.kafka)
-        found = read_topic(detector, 0, known, most=SAMPLED)
+        found = read_topic(detector, 0, known, portion=Portion(each=SAMPLED))
     except BrokerError as error:
         click.echo(f"readings in Kafka were not looked at: {error}", err=True)
         return Facts()

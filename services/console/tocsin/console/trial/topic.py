@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from tocsin.dispatcher.reading import ASK_TIMEOUT, PartitionKey, ends_of, read_until
 from tocsin.evaluator.backtest.recording import Block, Recording, Tagged
@@ -16,23 +16,39 @@ from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
+from tocsin.shared.clock import SystemClock
 from tocsin.shared.errors import BrokerError
 from tocsin.shared.topics import SENSOR_READINGS
 
 BATCH = 16_384
+_CLOSE_ENOUGH_MS = 1_000
+"""How near to the earliest time from which on no more than so many readings arrived a search has to come."""
+
+Ends = Mapping[PartitionKey, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """How much to read."""
+
+    each: int | None = None  # only so many messages of each partition, the newest
+    total: int | None = None  # no more messages than this: begin later, in all partitions at the same time
+    stopping: Callable[[], bool] = lambda: False  # asked between batches
 
 
 @dataclass
 class FromTopic:
     """What has been read. `refused`: messages that are no readings, wholly or in part."""
 
+    since: int = 0  # epoch ms: what arrived earlier was not asked for, or was left out
+    until: int | None = None  # reading was stopped: what arrived later is not all there
     blocks: list[Block] = field(default_factory=list)
     arrived: list[Ints] = field(default_factory=list)  # of each reading, by the broker's clock
     refused: int = 0
 
     def recording(self) -> Recording:
         """Of equal arrivals, the lower partition comes first."""
-        return Recording.by_arrival(self.blocks, np.concatenate([np.zeros(0, np.int64), *self.arrived]))
+        return Recording.by_arrival(self.blocks, np.concatenate([np.zeros(0, np.int64), *self.arrived]), self.until)
 
 
 def read_topic(
@@ -40,9 +56,9 @@ def read_topic(
     since: int,
     known: Known,
     on_read: Callable[[int], None] = lambda count: None,
-    most: int | None = None,
+    portion: Portion = Portion(),
 ) -> FromTopic:
-    """All readings that arrived at or after `since` (epoch ms), up to now; `most`: only the newest of each partition.
+    """Readings that arrived at or after `since` (epoch ms), up to now.
 
     They are checked as the detector checks them. `on_read` is told how many have been read. Raises BrokerError, or
     TopicError when there is no such topic.
@@ -54,10 +70,9 @@ def read_topic(
     count = 0
     try:
         ends = ends_of(settings, places)
-        starts = _starts(settings, places, since)
-        if most is not None:
-            starts = {place: max(start, ends[place][1] - most) for place, start in starts.items()}
+        found.since, starts = _starts(settings, ends, since, portion)
         messages = read_until(settings, starts, {place: ends[place] for place in starts})
+        reached = _Reached(found.since, {place[1]: ends[place][1] for place in starts})
         while batch := list(islice(messages, BATCH)):
             block, arrived, refused = _block(parser.parse(Batch.of(batch, 0), known), known)
             found.blocks.append(block)
@@ -65,19 +80,71 @@ def read_topic(
             found.refused += refused
             count += len(block)
             on_read(count)
+            reached.note(batch)
+            if portion.stopping():
+                found.until = reached.by_all()
+                break
     except KafkaException as error:
         raise BrokerError(f"the readings cannot be read: {error.args[0].str()}") from None
     return found
 
 
-def _starts(settings: DetectorSettings, places: list[PartitionKey], since: int) -> Mapping[PartitionKey, int]:
-    """Of the partitions in which something has arrived since."""
+class _Reached:
+    """Up to when everything that arrived has been read, by partition."""
+
+    def __init__(self, since: int, ends: Mapping[int, int]) -> None:
+        self._ends = ends
+        self._arrived = dict.fromkeys(ends, since)
+
+    def note(self, messages: Sequence[Message]) -> None:
+        for message in {message.partition(): message for message in messages}.values():  # the last of each
+            partition, offset = message.partition() or 0, message.offset() or 0
+            self._arrived[partition] = message.timestamp()[1]
+            if offset + 1 >= self._ends[partition]:
+                del self._arrived[partition]
+
+    def by_all(self) -> int | None:
+        """None: to the end."""
+        return min(self._arrived.values(), default=None)
+
+
+def _starts(
+    settings: DetectorSettings, ends: Ends, since: int, portion: Portion
+) -> tuple[int, Mapping[PartitionKey, int]]:
+    """The time to begin with, and offsets of the partitions in which something has arrived since."""
     asker = kafka.consumer(settings.kafka, "backtest")  # never joined
     try:
-        answers = asker.offsets_for_times([TopicPartition(*place, since) for place in places], timeout=ASK_TIMEOUT)
+        starts = _starts_at(asker, ends, since)
+        if portion.total is not None and _size(starts, ends) > portion.total:
+            since, starts = _later(asker, ends, since, portion.total)
     finally:
         asker.close()
+    if portion.each is not None:
+        starts = {place: max(start, ends[place][1] - portion.each) for place, start in starts.items()}
+    return since, starts
+
+
+def _starts_at(asker: Consumer, ends: Ends, since: int) -> Mapping[PartitionKey, int]:
+    answers = asker.offsets_for_times([TopicPartition(*place, since) for place in ends], timeout=ASK_TIMEOUT)
     return {(answer.topic, answer.partition): answer.offset for answer in answers if answer.offset >= 0}
+
+
+def _later(asker: Consumer, ends: Ends, since: int, total: int) -> tuple[int, Mapping[PartitionKey, int]]:
+    """The earliest time after which no more than `total` messages arrived, nearly, by bisection."""
+    early, late = since, SystemClock().now_ms() + 1
+    best: Mapping[PartitionKey, int] = {}
+    while late - early > _CLOSE_ENOUGH_MS:
+        middle = (early + late) // 2
+        starts = _starts_at(asker, ends, middle)
+        if _size(starts, ends) > total:
+            early = middle
+        else:
+            late, best = middle, starts
+    return late, best
+
+
+def _size(starts: Mapping[PartitionKey, int], ends: Ends) -> int:
+    return sum(max(0, ends[place][1] - start) for place, start in starts.items())
 
 
 def _block(parsed: Parsed, known: Known) -> tuple[Block, Ints, int]:

@@ -12,6 +12,7 @@ from tocsin.console.access.roles import Caller
 from tocsin.console.access.sessions import Session, Sessions
 from tocsin.console.access.throttle import Throttle
 from tocsin.console.directory import Directory
+from tocsin.console.dry_runs import DryRuns
 from tocsin.console.editor import Editor
 from tocsin.console.models.feed import Feed
 from tocsin.console.models.hub import Hub
@@ -44,6 +45,7 @@ class Console:
     tryout: Tryout
     hub: Hub
     feed: Feed
+    dry_runs: DryRuns
 
 
 CONSOLE: web.AppKey[Console] = web.AppKey("console", Console)

@@ -53,12 +53,12 @@ class Block:
         )
 
     def reordered(self, order: Ints) -> Block:
-        """`order`: which row comes first, and so on."""
+        """`order`: which row comes first, and so on. Rows that are not in it are left out."""
         tags: dict[int, Tagged] = {}
         if self.tags:
-            place = np.empty(len(order), np.int64)
+            place = np.full(len(self), -1, np.int64)
             place[order] = np.arange(len(order))
-            tags = {int(place[row]): found for row, found in self.tags.items()}
+            tags = {int(place[row]): found for row, found in self.tags.items() if place[row] >= 0}
         return Block(
             self.system[order], self.metric[order], self.instance[order], self.value[order], self.time[order], tags
         )
@@ -89,7 +89,10 @@ class Recording:
         return cls(rows, np.maximum.accumulate(rows.time) if len(rows) else rows.time)
 
     @classmethod
-    def by_arrival(cls, blocks: Sequence[Block], arrived: Ints) -> Recording:
-        """In the order in which they arrived; equal ones keep theirs."""
-        rows = Block.joined(blocks).reordered(np.argsort(arrived, kind="stable"))
+    def by_arrival(cls, blocks: Sequence[Block], arrived: Ints, until: int | None = None) -> Recording:
+        """In the order in which they arrived; equal ones keep theirs. `until`: without what arrived later."""
+        order = np.argsort(arrived, kind="stable")
+        if until is not None:
+            order = order[: int(np.searchsorted(arrived[order], until, side="right"))]
+        rows = Block.joined(blocks).reordered(order)
         return cls.as_it_came([rows])
