@@ -125,6 +125,15 @@ def test_new_names_are_learned_and_then_go_the_fast_way() -> None:
     assert agree([(b"new-1", value), (b"new-2", report)] * 40).slow == []
 
 
+def test_after_a_rebalance_names_have_the_numbers_of_the_new_engine() -> None:
+    parser = Parser(PARTITIONS, CLOCK_AHEAD)
+    batch = [(b"PC-1", GOOD), (b"PC-1", GOOD.replace(b'"cpu"', b'"5"'))] * 40
+    good, _ = expected(batch)
+    for metrics in (METRICS, METRICS[::-1]):
+        words = Known(names(SYSTEMS), names(metrics), names(INSTANCES))
+        assert read(parser.parse(Batch.of(messages(batch), 0), words), words) == good
+
+
 def test_one_poisoned_message_costs_the_others_nothing() -> None:
     poison = [b"", b"nonsense", GOOD[:-1], b"{}", GOOD.replace(b"1.5", b"NaN"), GOOD + b"\n" + GOOD, b"\xff" + GOOD]
     batch = [(b"PC-1", GOOD)] * 30 + [(b"PC-1", one) for one in poison] + [(b"PC-1", GOOD)] * 30

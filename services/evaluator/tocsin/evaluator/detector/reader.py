@@ -8,6 +8,7 @@ import numpy as np
 
 from tocsin.evaluator.detector.columns import Columns, Ints, Known
 from tocsin.evaluator.detector.name_table import NameTable
+from tocsin.evaluator.detector.names import Names
 from tocsin.evaluator.detector.scan_messages import (
     C_HARD,
     C_HARD_AT,
@@ -32,9 +33,7 @@ _ROOM_FOR_NAMES = 1 << 16
 class ColumnReader:
     """Of one thread: keeps its own tables of the names."""
 
-    _tables: tuple[NameTable, NameTable, NameTable] = field(
-        default_factory=lambda: (NameTable(), NameTable(), NameTable())
-    )
+    _tables: list[tuple[Names, NameTable]] = field(default_factory=list)
 
     def read(self, texts: Texts, ahead: int, known: Known) -> tuple[Columns, Ints, int]:
         """The readings of the plain messages; the messages left to the slow way; how many readings were ahead.
@@ -51,11 +50,15 @@ class ColumnReader:
         return columns, np.flatnonzero(first.verdict != PLAIN), ahead_of
 
     def _scan(self, texts: Texts, which: Ints, ahead: int, known: Known) -> Scanned:
-        for table, names in zip(self._tables, (known.systems, known.metrics, known.instances), strict=True):
+        kinds = (known.systems, known.metrics, known.instances)
+        if [id(names) for names, _ in self._tables] != [id(names) for names in kinds]:
+            # After a rebalance another engine has given the names other numbers.
+            self._tables = [(names, NameTable()) for names in kinds]
+        for names, table in self._tables:
             table.follow(names)
         sizes = np.maximum(texts.places[Texts.VALUE_SIZE][which], 0)
         room = int(sizes.sum()) // _SHORTEST_PART + len(which) + 1
-        tables = np.concatenate([table.fields for table in self._tables])
+        tables = np.concatenate([table.fields for _, table in self._tables])
         return scan(texts, which, ahead, tables, (room, _ROOM_FOR_NAMES))
 
 
