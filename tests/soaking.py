@@ -90,6 +90,24 @@ NOTIFICATIONS = (
 )
 
 
+def event_difference(expected: dict[str, list[bytes]], found: dict[str, list[bytes]]) -> str:
+    """Of each notification, from the first event on that is not as expected."""
+
+    def told(events: list[bytes]) -> list[str]:
+        decoded = [NotificationEvent.decode(event) for event in events]
+        return [f"{event.ordinal} {event.kind} {event.id}" for event in decoded]
+
+    lines = []
+    for name in sorted({*expected, *found}):
+        wanted, got = expected.get(name, []), found.get(name, [])
+        if wanted != got:
+            pairs = enumerate(zip(wanted, got, strict=False))
+            at = next((at for at, (one, other) in pairs if one != other), min(len(wanted), len(got)))
+            head = f"{name}: {len(wanted)} events expected, {len(got)} found; from the first difference on"
+            lines.append(f"{head} {told(wanted[at : at + 3])} and {told(got[at : at + 3])}")
+    return "\n".join(lines)
+
+
 class Soak:
     """One run. `seed` decides everything but what the machine's pace does."""
 
@@ -272,7 +290,8 @@ class Soak:
         published = folded(read_all(self.settings, NOTIFICATION_EVENTS))
         tallies = read_all(self.settings, NOTIFICATION_TALLIES)
         partitions = self.settings.partitions_default
-        assert published == fold_of_tallies(tallies, partitions, self._book())
+        expected = fold_of_tallies(tallies, partitions, self._book())
+        assert published == expected, event_difference(expected, published)
         for one in NOTIFICATIONS:
             events = [NotificationEvent.decode(event) for event in published.get(one.id, [])]
             self._check_order(events)
