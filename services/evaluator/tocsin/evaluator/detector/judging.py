@@ -1,16 +1,20 @@
 """A batch of readings against the tables: vectorised where nothing changes, one by one where something may.
 
-1. A reading outside its series' bounds, or past its deadline, takes all readings of its series out of the batch.
-2. For the others only the newest time and its value move on. In rounds: each round takes the first reading left of
-   every series, so that within a round no series occurs twice. What is left after some rounds is sorted by series.
-3. A second value at a series' newest time takes the series out, too.
-4. What was taken out is judged in order by core.series.
+1. One compiled pass in order of arrival moves the newest time and its value of each series on, up to the first reading
+   outside its bounds or past its deadline (`advancing.py`).
+2. From there the readings of such a series are judged by core.series; those between two that may change something are
+   passed over, so that a large batch costs no more than many small ones.
+3. A series whose window is kept in columns goes another way, in rounds: each round takes the first reading left of
+   every series, so that within a round no series occurs twice. A reading that may change something takes all readings
+   of its series out of the batch; what the rounds did to it is undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +24,9 @@ from tocsin.evaluator.core.sensor import NEVER
 from tocsin.evaluator.core.series import Moved, Series, fire_timers, lane_bounds, take_reading
 from tocsin.evaluator.core.series_order import Order, Verdict
 from tocsin.evaluator.core.windows import Moving, Window
+from tocsin.evaluator.detector.advancing import LATE, LEFT, REPEATED, advance, passed_over
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints
+from tocsin.evaluator.detector.compiling import address_of
 from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, SeriesTable
 
 T = TypeVar("T")
@@ -71,17 +77,50 @@ TakeOne = Callable[[Intervals, Series, int, float], tuple[Verdict, list[Moved]]]
 def judge_batch(
     table: SeriesTable, readings: Readings, intervals_of: IntervalsOf, take_one: TakeOne = take_reading
 ) -> Judged:
-    """`take_one` does it for a series that has to be looked at singly."""
+    """`take_one` does it for a reading that has to be looked at singly."""
+    judged = Judged()
+    table.dirty[readings.series] = True
+    there = _with_rings(table, readings.series)
+    if not there.any():
+        rows = _advance(table, readings, judged)
+    else:
+        plain, windowed = np.flatnonzero(~there), np.flatnonzero(there)
+        left = plain[_advance(table, readings.at(plain), judged)]
+        rows = np.concatenate([left, windowed[_follow_windows(table, readings.at(windowed), judged)]])
+    _one_by_one(table, (rows, readings.at(rows)), intervals_of, take_one, judged)
+    return judged
+
+
+def _with_rings(table: SeriesTable, series: Ints) -> Bools:
+    """Which readings belong to a series whose window is kept in columns."""
+    if not table.windowed:
+        return np.zeros(len(series), np.bool_)
+    table.rings.extend(table.size)
+    found: Bools = table.rings.base[series] >= 0
+    return found
+
+
+def _advance(table: SeriesTable, readings: Readings, judged: Judged) -> Ints:
+    """Take readings that change no sensor; the places of those that are left."""
+    became = np.empty(len(readings.series), np.int64)
+    stopped = np.zeros(table.size, np.bool_)
+    order = table.newest, table.last, table.tied
+    ends = table.deadline, table.due, table.silence
+    columns = readings.series, readings.times, readings.values
+    advance(columns, order, (table.low, table.high), ends, stopped, became)
+    judged.late += int(np.count_nonzero(became == LATE))
+    judged.repeated += int(np.count_nonzero(became == REPEATED))
+    return np.flatnonzero(became == LEFT)
+
+
+def _follow_windows(table: SeriesTable, readings: Readings, judged: Judged) -> Ints:
+    """Take readings of series with rings that change no sensor; the places of all readings of the other series."""
     series, times, values = readings.series, readings.times, readings.values
     out = np.zeros(table.size, np.bool_)
     outside = (values < table.low[series]) | (values > table.high[series]) | (times >= table.deadline[series])
     out[series[outside]] = True
-    judged = Judged()
     _move_on(table, readings.at(np.flatnonzero(~out[series])), out, judged)
-    table.dirty[series] = True
-    rows = np.flatnonzero(out[series])
-    _one_by_one(table, (rows, readings.at(rows)), intervals_of, take_one, judged)
-    return judged
+    return np.flatnonzero(out[series])
 
 
 def _move_on(table: SeriesTable, readings: Readings, out: Bools, judged: Judged) -> None:
@@ -184,22 +223,36 @@ def _one_by_one(
     take_one: TakeOne,
     judged: Judged,
 ) -> None:
-    found: dict[int, tuple[Series, Intervals]] = {}
-    rows, single = taken_out
-    columns = (rows.tolist(), single.series.tolist(), single.times.tolist(), single.values.tolist())
-    for row, number, time, value in zip(*columns, strict=True):
-        known = found.get(number)
-        if known is None:
-            intervals = intervals_of(number)
-            known = found[number] = load(table, number), intervals
-        one, intervals = known
-        verdict, moved = take_one(intervals, one, time, value)
-        if moved:
-            judged.moves.extend([Move(row, number, sensor) for sensor in moved])
-        judged.late += verdict is Verdict.LATE
-        judged.repeated += verdict is Verdict.REPEATED
-    for number, (one, intervals) in found.items():
+    """Series by series; what changes nothing between two readings that do is passed over."""
+    order = np.argsort(taken_out[1].series, kind="stable")
+    rows, single = taken_out[0][order], taken_out[1].at(order)
+    addresses = address_of(single.times), address_of(single.values)
+    starts = np.flatnonzero(np.diff(single.series, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(rows)]):
+        number = int(single.series[start])
+        one, intervals = load(table, number), intervals_of(number)
+        at = start
+        while at < end:
+            verdict, moved = take_one(intervals, one, int(single.times[at]), float(single.values[at]))
+            judged.moves.extend([Move(int(rows[at]), number, sensor) for sensor in moved])
+            judged.late += verdict is Verdict.LATE
+            judged.repeated += verdict is Verdict.REPEATED
+            at += 1
+            if at < end and not intervals.others:
+                at = _pass_over(one, single, addresses, at, end)
         store(table, number, one, intervals)
+    judged.moves.sort(key=attrgetter("row"))
+
+
+def _pass_over(one: Series, readings: Readings, addresses: tuple[int, int], start: int, end: int) -> int:
+    """Move the series on to its next reading that has to be judged; the place of that."""
+    assert one.order is not None
+    ends = min(one.deadline, one.due + 1, NEVER), min(one.silence, NO_SILENCE)
+    bounds = float(one.low), float(one.high)
+    at: int = passed_over(addresses, (start, end), one.order.newest, bounds, ends)
+    if at > start:
+        one.order = Order(int(readings.times[at - 1]), (float(readings.values[at - 1]),))
+    return at
 
 
 def judge_timers(

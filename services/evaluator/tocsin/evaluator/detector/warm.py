@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tocsin.evaluator.detector.advancing import warm_advancing
 from tocsin.evaluator.detector.columns import Known
 from tocsin.evaluator.detector.intake import compile_intake
 from tocsin.evaluator.detector.names import Names
@@ -21,6 +22,7 @@ def warm() -> None:
     columns, _, _ = reader.read(Texts.of_lines([line]), 0, known)
     assert np.array_equal(columns.value, [1.0])
     compile_intake()
+    warm_advancing()
 
 
 if __name__ == "__main__":
