@@ -37,6 +37,15 @@ def of(events: list[Event], state: str) -> list[str]:
     return [event["time"] for event in events if event["state"] == state]
 
 
+@pytest.mark.parametrize(("file", "count"), [("nab/ambient_temperature_system_failure.csv", 7267), (CPU, 4032)])
+def test_all_readings_of_a_file_are_judged(tmp_path: Path, file: str, count: int) -> None:
+    assert DATA is not None
+    (tmp_path / "rules.yaml").write_text('sensors: [{name: S, metric: m, trigger: "> 1000"}]')
+    done = tocsin("backtest", tmp_path / "rules.yaml", "--readings", DATA / file, *NAB)
+    assert done.exit_code == 0, done.output
+    assert f"{count} readings, 0 of them late" in done.stderr
+
+
 @pytest.mark.parametrize(("clear", "expected"), [("", 330), (', clear: "> 95"', 59)])
 def test_a_processor_below_ninety_percent(tmp_path: Path, clear: str, expected: int) -> None:
     rules = f'sensors: [{{name: S, metric: m, trigger: "< 90"{clear}}}]'
@@ -77,6 +86,44 @@ def test_hours_of_a_processor(tmp_path: Path, function: str, trigger: str, on: i
 
 
 @pytest.mark.parametrize(
+    ("function", "trigger", "held"), [("avg", "> -1", 336), ("avg", "< 90", 122), ("max", "> 98.5", 2)]
+)
+def test_hours_that_are_judged_and_hours_that_hold(tmp_path: Path, function: str, trigger: str, held: int) -> None:
+    """`breaches` counts them: so many of the 336 hold, and not one more. A 337th has not ended."""
+    for least, triggered in ((held, 1), (held + 1, 0)):
+        rule = f'trigger: "{trigger}", breaches: {least} of {max(336, least)}'
+        rules = f"sensors: [{{name: S, metric: m, {rule}, aggregate: {{function: {function}, tumbling: 1h}}}}]"
+        events = run(tmp_path, rules, [CPU], *NAB)
+        assert len(of(events, "triggered")) == triggered
+        assert not of(events, "clear")
+
+
+CRASHED = """
+sensors: [{name: Crash, metric: crash, trigger: "== 1"}]
+notifications: [{name: N, sensors: [Crash], threshold: 1, reporting_within: 1h, recipients: [x]}]
+"""
+
+
+@pytest.mark.parametrize(("time", "resolved"), [("00:59:59.999", 36), ("01:00:00", 37)])
+def test_what_the_end_of_the_data_leaves_open_ends_at_its_horizon(tmp_path: Path, time: str, resolved: int) -> None:
+    """With a reading of somebody else to go on to."""
+    another = tmp_path / "another.csv"
+    another.write_text(f"TimeStamp,Value,Label\n2018-06-25T{time}Z,0,0\n")
+    events = run(tmp_path, CRASHED, [*CRASHES, str(another)], *CRASH)
+    found = [event for event in events if event["kind"] == "notification"]
+    assert (len(of(found, "activated")), len(of(found, "resolved"))) == (37, resolved)
+    if resolved == 37:
+        assert found[-1]["time"] == "2018-06-25T01:00:00.000Z"
+        assert (found[-1]["matched"], found[-1]["reporting"]) == (0, 1)
+
+
+def test_the_last_activation_of_the_applications_stays_open(tmp_path: Path) -> None:
+    events = run(tmp_path, CRASHED, CRASHES, *CRASH)
+    assert [event["state"] for event in events if event["kind"] == "notification"][-1] == "activated"
+    assert max(event["time"] for event in events) <= "2018-06-25T00:00:00.000Z"
+
+
+@pytest.mark.parametrize(
     ("threshold", "activated", "resolved", "first"),
     [
         ("1", 37, 36, None),
@@ -97,10 +144,7 @@ def test_hours_of_a_processor(tmp_path: Path, function: str, trigger: str, on: i
 def test_ten_applications_that_crash(
     tmp_path: Path, threshold: str, activated: int, resolved: int, first: list[tuple[str, str]] | None
 ) -> None:
-    rules = (
-        'sensors: [{name: Crash, metric: crash, trigger: "== 1"}]\n'
-        f"notifications: [{{name: N, sensors: [Crash], threshold: {threshold}, reporting_within: 1h, recipients: [x]}}]"
-    )
+    rules = CRASHED.replace("threshold: 1", f"threshold: {threshold}")
     events = [event for event in run(tmp_path, rules, CRASHES, *CRASH) if event["kind"] == "notification"]
     assert (len(of(events, "activated")), len(of(events, "resolved"))) == (activated, resolved)
     if first is not None:
