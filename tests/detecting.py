@@ -14,8 +14,10 @@ from tocsin.evaluator.detector import batch as kafka_batch
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row, recover
 from tocsin.evaluator.detector.engine import Engine
+from tocsin.evaluator.detector.forgetting import forget_named
 from tocsin.evaluator.detector.output import Change, Output
 from tocsin.evaluator.detector.parsing import Parser
+from tocsin.evaluator.detector.restoring import changes_of
 from tocsin.evaluator.detector.rows import Key, check_row, encode_key, encode_row
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Group, Notification, Record, Sensor, SensorUse, ThresholdSpec
@@ -136,6 +138,7 @@ class Cluster:
             owned.next_offset = self.offsets.get(at, 0)
             owned.epoch += 1
             partition_row(engine, at, output)
+        output.merge(forget_named(engine, changes_of(rows)))
         self.engine = engine
         self.commit(output)
         return engine
@@ -163,7 +166,9 @@ class Cluster:
 
     def replan(self, made: Plan) -> Output:
         assert self.engine is not None
+        before = dict.fromkeys(self.engine.owned, self.engine.plan.change)
         output = self.engine.replan(made)
+        output.merge(forget_named(self.engine, before))
         if self.engine.windowed:
             checkpoint(self.engine, output)
         for at in self.engine.owned:

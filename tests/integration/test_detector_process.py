@@ -27,6 +27,7 @@ from tocsin.shared.topics import NOTIFICATION_TALLIES, SENSOR_CHANGES, SENSOR_RE
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
+COMMAND = (sys.executable, "-m", "tocsin.console.cli")
 NOW = time.time_ns() // 1_000_000
 
 
@@ -47,23 +48,29 @@ class Detectors:
         self.running: list[subprocess.Popen[bytes]] = []
 
     def start(self, instance: str = "1", **environment: str) -> subprocess.Popen[bytes]:
-        known = {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "KAFKA_"))}
         with (self.folder / f"detector-{len(self.running)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tocsin.console.cli", "run", "detector"],
-                env={
-                    **known,
-                    "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka.bootstrap_servers,
-                    "TOCSIN_TOPIC_PREFIX": self.settings.topic_prefix,
-                    "TOCSIN_STATE_DIR": str(self.folder),
-                    "TOCSIN_INSTANCE": instance,
-                    "TOCSIN_LOG_FORMAT": "json",
-                    **environment,
-                },
+                [*COMMAND, "run", "detector"],
+                env={**self._environment(), "TOCSIN_INSTANCE": instance, "TOCSIN_LOG_FORMAT": "json", **environment},
                 stderr=log,
             )
         self.running.append(process)
         return process
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = self._environment()
+        return subprocess.run(
+            [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def _environment(self) -> dict[str, str]:
+        known = {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "KAFKA_"))}
+        return {
+            **known,
+            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka.bootstrap_servers,
+            "TOCSIN_TOPIC_PREFIX": self.settings.topic_prefix,
+            "TOCSIN_STATE_DIR": str(self.folder),
+        }
 
     def send(self, *readings: tuple[str, str, float, int], **more: Any) -> None:
         values = [
@@ -223,6 +230,28 @@ def test_an_edit_starts_over_live_and_while_the_detector_is_away(detectors: Dete
     eventually(lambda: len(detectors.changes()) == 6)
     (last,) = [change for change in detectors.changes() if change.reason == "edited" and change not in edited]
     assert (last.system, last.sensor, last.state) == ("PC-1", "Busy", "clear")
+
+
+def test_a_system_that_is_forgotten_becomes_clear_and_counts_no_more(detectors: Detectors) -> None:
+    put_records(detectors.settings, sensor("busy", "cpu", "> 90"), notification("n", "busy"))
+    detectors.start()
+    detectors.send(("PC-1", "cpu", 95, NOW), ("PC-2", "cpu", 96, NOW))
+    eventually(lambda: len(detectors.changes()) == 2)
+    eventually(lambda: sum(tally.matched for tally in detectors.tallies().values()) == 2)
+    done = detectors.command("forget", "PC-1", "--comment", "scrapped")
+    assert (done.returncode, done.stdout) == (0, "1 system forgotten: PC-1\n"), done.stderr
+    eventually(lambda: len(detectors.changes()) == 3)
+    (last,) = [change for change in detectors.changes() if change.reason == "forgotten"]
+    assert (last.system, last.state, last.previous) == ("PC-1", "clear", "triggered")
+
+    def counts() -> tuple[int, int]:
+        tallies = detectors.tallies().values()
+        return sum(tally.matched for tally in tallies), sum(tally.reporting for tally in tallies)
+
+    eventually(lambda: counts() == (1, 1))
+    detectors.send(("PC-1", "cpu", 97, NOW + 1))
+    eventually(lambda: counts() == (2, 2))
+    assert [change.state for change in detectors.changes() if change.system == "PC-1"][-1] == "triggered"
 
 
 def level(at: int) -> float:

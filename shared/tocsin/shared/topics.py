@@ -237,7 +237,7 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
         Topic(
             CONFIGURATION,
             key="kind/name",
-            value="sensors, groups, schedules, notifications, recipients, silences, dismissals, settings",
+            value="sensors, groups, schedules, notifications, recipients, silences, dismissals, forgettings, settings",
             writers=("console", "cli"),
             readers=("all",),
             cleanup="compact",

@@ -1,16 +1,17 @@
-"""Silences and dismissals: the operations they come to. Pure.
+"""Silences, dismissals and what is to be forgotten: the operations they come to. Pure.
 
-What is long over is removed with the next one, so neither piles up.
+What is long over is removed with the next one, so nothing piles up.
 """
 
 from __future__ import annotations
 
 from tocsin.console.state import Delete, Operation, Put, State
-from tocsin.shared.configuration.records import Dismissal, Silence
+from tocsin.shared.configuration.records import Dismissal, Forgetting, Silence
 from tocsin.shared.configuration.silences import matcher_text
 
 KEEP_MS = 30 * 86_400_000
-"""How long what is over stays. A dismissal must outlast the longest absence of the activator."""
+"""How long what is over stays. Dismissals and forgettings must outlast the longest absence of the activator
+and the detector."""
 
 
 def silence_name(silence_id: str) -> str:
@@ -39,12 +40,16 @@ def dismiss(state: State, activation_id: str, *, by: str, comment: str, new_id: 
     return [Put(made, 0), *_outdated(state, now_ms)]
 
 
+def forget(state: State, forgetting: Forgetting, now_ms: int) -> list[Operation]:
+    return [Put(forgetting, 0), *_outdated(state, now_ms)]
+
+
 def _outdated(state: State, now_ms: int) -> list[Operation]:
     over = [
         record
         for record in state.records.values()
         if (isinstance(record, Silence) and record.until < now_ms - KEEP_MS)
-        or (isinstance(record, Dismissal) and record.updated_at < now_ms - KEEP_MS)
+        or (isinstance(record, Dismissal | Forgetting) and record.updated_at < now_ms - KEEP_MS)
     ]
     return [Delete(record.id, record.revision) for record in over]
 

@@ -164,6 +164,15 @@ class Dismissal(Record):
     comment: str = ""
 
 
+class Forgetting(Record):
+    """Somebody has said that these systems are gone for good: nothing of them is remembered any more."""
+
+    kind: ClassVar[str] = "forgetting"
+    systems: tuple[str, ...]
+    forgotten_by: str = ""
+    comment: str = ""
+
+
 class AuthenticationOff(Wire):
     """The webhook is not authenticated."""
 
@@ -284,8 +293,22 @@ class Token(Record):
     expires_at: Time | None = None  # none: never
 
 
-AnyRecord = Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Settings | User | Token
+AnyRecord = (
+    Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Forgetting | Settings | User | Token
+)
 RECORD_TYPES: dict[str, type[Record]] = {
     model.kind: model
-    for model in (Sensor, Group, Schedule, Notification, Recipient, Silence, Dismissal, Settings, User, Token)
+    for model in (
+        Sensor,
+        Group,
+        Schedule,
+        Notification,
+        Recipient,
+        Silence,
+        Dismissal,
+        Forgetting,
+        Settings,
+        User,
+        Token,
+    )
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tocsin.shared.configuration.records import (
     Dismissal,
+    Forgetting,
     Group,
     Notification,
     Recipient,
@@ -33,6 +34,7 @@ class Configuration:
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     silences: Mapping[str, Silence] = field(default_factory=dict)
     dismissals: Mapping[str, Dismissal] = field(default_factory=dict)  # by activation
+    forgettings: Mapping[str, Forgetting] = field(default_factory=dict)
     settings: Settings | None = None
     records: Mapping[str, Record] = field(default_factory=dict)  # all of them, by key
 
@@ -64,6 +66,7 @@ class Configuration:
             recipients=kinds.get(Recipient, {}),  # type: ignore[arg-type]
             schedules=kinds.get(Schedule, {}),  # type: ignore[arg-type]
             silences=kinds.get(Silence, {}),  # type: ignore[arg-type]
+            forgettings=kinds.get(Forgetting, {}),  # type: ignore[arg-type]
             dismissals={dismissal.activation_id: dismissal for dismissal in dismissals},
             settings=settings if isinstance(settings, Settings) else None,
             records=dict(records),

@@ -37,6 +37,7 @@ _COMMANDS = {
     "doctor": ("tocsin.console.cli.doctor:doctor", "Look whether everything is there; say what to do."),
     "silence": ("tocsin.console.cli.silences:silence", "Keep notifications quiet for a while."),
     "dismiss": ("tocsin.console.cli.silences:dismiss", "End an open activation by hand."),
+    "forget": ("tocsin.console.cli.forget:forget", "Forget systems that are gone for good."),
     "agent": ("tocsin.ingest.agent:agent", "Publish this host's own sensors every second."),
     "replay": ("tocsin.ingest.replay:replay", "Play recorded readings as if they happened now."),
     "listen": ("tocsin.console.cli.listen:listen", "A receiver that verifies signatures and shows what came."),

@@ -116,6 +116,14 @@ class PlannedNotification:
     waits: bool = False  # it has a `for`: whoever judges it must hear often that its counts still stand
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Systems that somebody has said are gone for good, by this change of the configuration."""
+
+    change: int
+    systems: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Plan:
     """All of it, at one change of the configuration."""
@@ -128,6 +136,7 @@ class Plan:
     by_sensor: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # sensor id → notification ids
     forget_after: int = DEFAULT_FORGET_AFTER_MS  # a system not heard for this long is forgotten: the longest of all
     broken: Mapping[str, str] = field(default_factory=dict)  # sensors that cannot be judged, and why
+    gone: tuple[Gone, ...] = ()
 
 
 def plan_sensor(sensor: Sensor) -> PlannedSensor:
@@ -207,4 +216,5 @@ def make_plan(configuration: Configuration) -> Plan:
         by_sensor={sensor: tuple(ids) for sensor, ids in by_sensor.items()},
         forget_after=max((one.forget_after for one in notifications.values()), default=DEFAULT_FORGET_AFTER_MS),
         broken=broken,
+        gone=tuple(Gone(one.revision, one.systems) for one in configuration.forgettings.values()),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tocsin.evaluator.core.plan import Plan, make_plan
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.checkpoint import partition_row, recover
 from tocsin.evaluator.detector.engine import Engine
+from tocsin.evaluator.detector.forgetting import forget_named
 from tocsin.evaluator.detector.inbox import Assignment
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.parsing import Parser
@@ -49,6 +52,7 @@ class Restorer:
             if owned.time.alive_at is None:
                 owned.time.alive_at = now_ms
             partition_row(engine, partition, output)
+        output.merge(forget_named(engine, changes_of(rows)))
         return engine, output
 
     def _start(self, engine: Engine, assignment: Assignment) -> dict[int, int]:
@@ -70,8 +74,7 @@ class Restorer:
 
     def _plan(self, rows: Rows, configuration: Configuration) -> Plan:
         """A detector that has not yet seen an edit must not take what came after it for edited."""
-        data = [found[PARTITION_KEY] for found in rows.values() if PARTITION_KEY in found]
-        wanted = max((decode_row(PartitionRow, one).change for one in data), default=0)
+        wanted = max(changes_of(rows).values(), default=0)
         if configuration.change < wanted:
             raise BrokerError(f"waiting for change {wanted} of the configuration")
         return make_plan(configuration)
@@ -82,3 +85,12 @@ class Restorer:
         for messages in self._reader.read(self._topic, starts, ends):
             if messages:
                 engine.take(parser.parse(Batch.of(messages), engine.known), judge=False)
+
+
+def changes_of(rows: Mapping[int, Mapping[Key, bytes]]) -> dict[int, int]:
+    """Which change of the configuration each partition was judged by last."""
+    return {
+        partition: decode_row(PartitionRow, found[PARTITION_KEY]).change
+        for partition, found in rows.items()
+        if PARTITION_KEY in found
+    }

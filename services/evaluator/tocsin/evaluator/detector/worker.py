@@ -15,7 +15,7 @@ from tocsin.evaluator.core.plan import make_plan
 from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row
 from tocsin.evaluator.detector.ends import Ends
 from tocsin.evaluator.detector.engine import Engine
-from tocsin.evaluator.detector.forgetting import forget_silent
+from tocsin.evaluator.detector.forgetting import forget_named, forget_silent
 from tocsin.evaluator.detector.inbox import Assignment, Inbox, Revocation
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.parsing import Parsed
@@ -167,7 +167,9 @@ class Worker:
         configuration = self._configuration.current
         if not self._current or configuration.change == self._engine.plan.change:
             return
+        before = dict.fromkeys(self._engine.owned, self._engine.plan.change)
         self._pending.merge(self._engine.replan(make_plan(configuration)))
+        self._pending.merge(forget_named(self._engine, before))
         if self._engine.windowed:
             # Or a start would read older readings into the windows of a sensor that began only now.
             checkpoint(self._engine, self._pending)
