@@ -23,10 +23,18 @@ from tocsin.dispatcher.core import audit
 from tocsin.dispatcher.core.audit import Origin
 from tocsin.shared import kafka
 from tocsin.shared.configuration.records import Recipient, Sensor
+from tocsin.shared.headers import Headers
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
-from tocsin.shared.topics import ACTIVATIONS, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER, NOTIFICATION_EVENTS
+from tocsin.shared.schemas.system import UNTIL_HEADER, MatchedSystem, system_key
+from tocsin.shared.topics import (
+    ACTIVATIONS,
+    DELIVERY_AUDIT,
+    DELIVERY_DEAD_LETTER,
+    NOTIFICATION_EVENTS,
+    NOTIFICATION_SYSTEMS,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -94,6 +102,29 @@ def test_an_activation_is_shown_with_its_systems_and_events(running: RunningCons
     assert (page["items"], page["total"]) == (["FIN-1", "FIN-2"], 3)
     rest = viewer.get(f"{path}/systems?at=activation&limit=2&cursor={page['next']}").json()
     assert (rest["items"], rest["next"]) == (["FIN-3"], None)
+
+
+def test_systems_at_the_activation_beyond_those_that_its_record_names(running: RunningConsole) -> None:
+    viewer, settings = running.client("viewer"), running.settings
+    event = event_of(NOTIFICATION.id, activation_id=str(uuid.uuid4()))
+    systems = [f"LAB-{number:03}" for number in range(130)]
+    activation = Activation(
+        id=event.activation_id, notification=Ref(id=NOTIFICATION.id, name="Finance is slow"), state="resolved",
+        activated_at=event.time, matched=130, reporting=130, systems_total=130, systems_truncated=True,
+        systems_at_activation=tuple(systems[:100]),
+    )  # fmt: skip
+    producer, topic = kafka.producer(settings.kafka), settings.topic(NOTIFICATION_SYSTEMS)
+    for system in (*systems, "LAB-before"):
+        row = MatchedSystem(notification_id=NOTIFICATION.id, system=system, partition=0, since=event.time - 9_000)
+        producer.produce(topic, key=system_key(NOTIFICATION.id, system), value=row.encode())
+    for system, until in ((systems[-1], event.time + 1), ("LAB-before", event.time - 1)):
+        gone: Headers = [(UNTIL_HEADER, str(until).encode())]
+        producer.produce(topic, key=system_key(NOTIFICATION.id, system), value=None, headers=gone)
+    producer.produce(settings.topic(ACTIVATIONS), key=activation.id.encode(), value=activation.encode())
+    assert producer.flush(10) == 0
+    path = f"/api/v1/activations/{activation.id}/systems?at=activation&limit=200"
+    eventually(lambda: (found := viewer.get(path)).status == 200 and found.json()["items"] == systems)
+    assert viewer.get(path).json()["total"] == 130
 
 
 def test_a_dead_letter_is_replayed_once(running: RunningConsole) -> None:

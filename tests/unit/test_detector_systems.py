@@ -14,9 +14,10 @@ from tocsin.shared.schemas.system import MatchedSystem, system_key
 NAMES = ("PC-0", "PC-1", "PC-2", "PC/3")
 
 
-def said(written: list[tuple[bytes, bytes | None]]) -> dict[str, int | None]:
+def said(written: list[tuple[bytes, bytes | None, int]]) -> dict[str, int | None]:
     """Time by key; None for a tombstone."""
-    return {key.decode(): None if row is None else MatchedSystem.decode(row).since for key, row in written}
+    assert all(row is None or MatchedSystem.decode(row).since == at for _, row, at in written)
+    return {key.decode(): None if row is None else at for key, row, at in written}
 
 
 def test_only_what_has_changed_is_written_and_what_no_longer_matches_is_removed() -> None:

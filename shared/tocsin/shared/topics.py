@@ -143,6 +143,8 @@ def topic_table(retry_tiers: tuple[int, ...] = DEFAULT_RETRY_TIERS) -> tuple[Top
             readers=("console",),
             cleanup="compact",
             schema="matched-system",
+            # Whoever lists the systems of an activation looks back in it: an older row stays this long.
+            extra=MappingProxyType({"min.compaction.lag.ms": str(7 * DAY)}),
         ),
         Topic(
             NOTIFICATION_EVENTS,

@@ -6,6 +6,9 @@ from typing import Literal
 
 from tocsin.shared.schemas.base import Time, Wire
 
+UNTIL_HEADER = "until"
+"""Of a tombstone: "now" of the partition when it was noticed that the system no longer matches, epoch ms."""
+
 
 class MatchedSystem(Wire):
     """This system matches this notification; a tombstone of the key says that it no longer does."""

@@ -220,11 +220,12 @@ async def show_activation(request: web.Request) -> web.StreamResponse:
 async def list_affected(request: web.Request) -> web.StreamResponse:
     found = await _activation(request)
     after = cursor_of(request, str)
-    names, total = found["systems_at_activation"], found["systems_total"]
     if choice_of(request, "at", ("activation", "now")) != "activation" and found["state"] == "active":
         names = await systems_now(console(request), found["notification"]["id"])
         total = len(names)
-    names = [name for name in sorted(names) if after is None or name > after[0]]
+    else:
+        names, total = await console(request).queries.systems_at_activation(found), found["systems_total"]
+    names = [name for name in names if after is None or name > after[0]]
     page = names[: limit_of(request)]
     more = len(names) > len(page)
     return answer({"items": page, "next": encode_cursor([page[-1]]) if more else None, "total": total})

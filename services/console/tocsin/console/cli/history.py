@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.since import SINCE
 from tocsin.console.models.database import Database
+from tocsin.console.models.feed import stands_of
 from tocsin.console.models.folding import Batch
 from tocsin.console.models.queries import ACTIVATION_STATES, DELIVERY_STATES, Page, Queries, Wanted
 from tocsin.console.table import render_table
@@ -23,7 +24,7 @@ from tocsin.shared import kafka
 from tocsin.shared.errors import BrokerError
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.times import format_rfc3339
-from tocsin.shared.topics import ACTIVATIONS, DELIVERY_AUDIT, NOTIFICATION_EVENTS
+from tocsin.shared.topics import ACTIVATIONS, DELIVERY_AUDIT, NOTIFICATION_EVENTS, NOTIFICATION_SYSTEMS
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,7 +47,7 @@ def read_models(settings: CommonSettings, *topics: str) -> Iterator[Queries]:
     try:
         batch = Batch()
         for number, message in enumerate(read_until(settings, dict.fromkeys(places), ends_of(settings, places)), 1):
-            batch.add(names[message.topic() or ""], message.key(), message.value())
+            batch.add(names[message.topic() or ""], message.key(), message.value(), stands_of(message))
             if number % BATCH == 0:
                 database.write(batch.statements())
                 batch = Batch()
@@ -140,7 +141,14 @@ def list_activations(notification: str | None, state: str | None, since: int | N
 @click.argument("activation")
 def show_activation(activation: str) -> None:
     """Show an ACTIVATION (its id) with its events, as JSON."""
-    found = _ask((ACTIVATIONS, NOTIFICATION_EVENTS), lambda queries: queries.activation(activation))
+
+    async def ask(queries: Queries) -> dict[str, Any] | None:
+        found = await queries.activation(activation)
+        return found and {**found, "systems_at_activation": await queries.systems_at_activation(found)}
+
+    found = _ask((ACTIVATIONS, NOTIFICATION_EVENTS), ask)
+    if found is not None and found.get("systems_truncated"):  # the others stand in a topic of their own, a long one
+        found = _ask((ACTIVATIONS, NOTIFICATION_EVENTS, NOTIFICATION_SYSTEMS), ask)
     if found is None:
         raise click.ClickException(f"there is no activation {activation}; `tocsin activations list` lists them")
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -58,6 +58,11 @@ CREATE TABLE states (
 ) WITHOUT ROWID;
 CREATE INDEX states_by_system ON states (system);
 CREATE INDEX states_by_state ON states (sensor_id, state);
+CREATE TABLE matched (
+    notification_id TEXT, system TEXT, place INTEGER, since INTEGER, until INTEGER,
+    PRIMARY KEY (notification_id, system, place)
+) WITHOUT ROWID;
+CREATE INDEX matched_by_time ON matched (notification_id, since);
 """
 
 

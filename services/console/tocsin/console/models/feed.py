@@ -9,9 +9,11 @@ from collections.abc import Callable
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tocsin.console.models.database import Database
-from tocsin.console.models.folding import TOPICS, Batch
+from tocsin.console.models.folding import TOPICS, Batch, Stands
 from tocsin.dispatcher.reading import PartitionKey, ends_of
 from tocsin.shared import kafka
+from tocsin.shared.headers import header
+from tocsin.shared.schemas.system import UNTIL_HEADER
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.telemetry.health import Health
 from tocsin.shared.telemetry.logs import logger
@@ -92,7 +94,7 @@ class Feed:
         for message in messages:
             error = message.error()
             if error is None:
-                batch.add(self._names[message.topic() or ""], message.key(), message.value())
+                batch.add(self._names[message.topic() or ""], message.key(), message.value(), stands_of(message))
                 self._read += 1
                 self._passed(message, (message.offset() or 0) + 1)
             elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's public constant
@@ -121,3 +123,12 @@ class Feed:
             self._changed({"reload"})
         else:
             self._health.waiting("read models", f"{self.progress:.0%} read")
+
+
+def stands_of(message: Message) -> Stands:
+    """Of a record with a value, that says when it is from."""
+    time = 0
+    if message.value() is None:
+        until = header(message.headers(), UNTIL_HEADER)
+        time = int(until) if until is not None and until.isdigit() else message.timestamp()[1]
+    return Stands(message.offset() or 0, time)

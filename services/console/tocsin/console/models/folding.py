@@ -22,6 +22,7 @@ from tocsin.shared.topics import (
     DELIVERY_AUDIT,
     DELIVERY_DEAD_LETTER,
     NOTIFICATION_EVENTS,
+    NOTIFICATION_SYSTEMS,
     RECIPIENT_STATE,
     SENSOR_CHANGES,
 )
@@ -47,9 +48,11 @@ EVENT = "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 CHANGE = "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 LETTER = "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?, ?, ?)"
 STANDING = "INSERT OR REPLACE INTO recipient_states VALUES (?, ?)"
+MATCHED = "INSERT OR IGNORE INTO matched (notification_id, system, place, since) VALUES (?, ?, ?, ?)"
+UNMATCHED = "UPDATE matched SET until = ? WHERE notification_id = ? AND system = ? AND place < ? AND until IS NULL"
 STATE = "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-ORDER = (ROUTED, ATTEMPT, ENDED, STEP, ACTIVATION, EVENT, CHANGE, LETTER, STANDING, STATE)
+ORDER = (ROUTED, ATTEMPT, ENDED, STEP, ACTIVATION, EVENT, CHANGE, LETTER, STANDING, STATE, MATCHED, UNMATCHED)
 """A batch may hold all of a delivery's life: its beginning is written first."""
 
 
@@ -88,6 +91,10 @@ class _Change(msgspec.Struct):
     value: float | None = None
 
 
+class _Matched(msgspec.Struct):
+    since: str
+
+
 class _Configured(msgspec.Struct):
     id: str
     time: str
@@ -100,7 +107,19 @@ class _Configured(msgspec.Struct):
 
 _audit = msgspec.json.Decoder(_Audit)
 _change = msgspec.json.Decoder(_Change)
+_matched = msgspec.json.Decoder(_Matched)
 _configured = msgspec.json.Decoder(_Configured)
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """Of a record: its offset, and as of when it says what it says (epoch ms) where its value does not."""
+
+    offset: int = 0
+    time: int = 0
+
+
+_ANYWHERE = Stands()
 
 
 @dataclass
@@ -111,14 +130,15 @@ class Batch:
     touched: set[str] = field(default_factory=set)
     unreadable: int = 0
 
-    def add(self, topic: str, key: bytes | None, value: bytes | None) -> None:
+    def add(self, topic: str, key: bytes | None, value: bytes | None, stands: Stands = _ANYWHERE) -> None:
         """One record of a topic (its name without prefix). What cannot be read is counted and skipped."""
         try:
             if topic == RECIPIENT_STATE:
                 _fold_standing(self, key, value)
-            if value is None or topic == RECIPIENT_STATE:
-                return
-            _FOLDS[topic](self, value)
+            elif topic == NOTIFICATION_SYSTEMS:
+                _fold_matched(self, key, value, stands)
+            elif value is not None:
+                _FOLDS[topic](self, value)
         except (msgspec.MsgspecError, ValueError, RecursionError, CodecError):
             self.unreadable += 1
 
@@ -181,6 +201,17 @@ def _fold_standing(batch: Batch, key: bytes | None, value: bytes | None) -> None
     batch.touched |= {"recipients", f"recipient:{recipient}"}
 
 
+def _fold_matched(batch: Batch, key: bytes | None, value: bytes | None, stands: Stands) -> None:
+    """A tombstone: it matches no longer. All records of a key are in one partition: offsets are their order."""
+    notification_id, _, system = (key or b"").decode().partition("/")
+    if value is None:
+        batch.rows[UNMATCHED].append((stands.time, notification_id, system, stands.offset))
+    else:
+        since = parse_rfc3339(_matched.decode(value).since)
+        batch.rows[MATCHED].append((notification_id, system, stands.offset, since))
+    batch.touched.add("systems")
+
+
 def _fold_change(batch: Batch, value: bytes) -> None:
     one = _change.decode(value)
     series = (one.sensor_id, one.system, one.instance or "")
@@ -197,4 +228,4 @@ _FOLDS: dict[str, Callable[[Batch, bytes], None]] = {
     DELIVERY_DEAD_LETTER: _fold_letter,
     SENSOR_CHANGES: _fold_change,
 }
-TOPICS = (*_FOLDS, RECIPIENT_STATE)
+TOPICS = (*_FOLDS, RECIPIENT_STATE, NOTIFICATION_SYSTEMS)

@@ -11,10 +11,16 @@ import msgspec
 
 from tocsin.console.models.database import Database, Row
 from tocsin.shared.schemas.recipient_state import RecipientState
+from tocsin.shared.times import parse_rfc3339
 
 DELIVERY_STATES = ("waiting", "retrying", "delivered", "dead-lettered", "expired", "cancelled")
 ACTIVATION_STATES = ("active", "resolved", "dismissed")
 DAY_MS = 86_400_000
+MOST_SYSTEMS = 10_000
+"""Of an activation."""
+
+NOTICED_WITHIN_MS = 2_000
+"""A detector looks once a second whether a system has begun to match, and its transaction takes a moment."""
 
 Key = Sequence[Any] | None
 
@@ -131,6 +137,24 @@ class Queries:
             **msgspec.json.decode(found[0]["record"]),
             "events": [msgspec.json.decode(event["record"]) for event in events],
         }
+
+    async def systems_at_activation(self, activation: Row) -> list[str]:
+        """Sorted, at most MOST_SYSTEMS: those that its record names, then those that began to match first.
+
+        The record has up to 100 of each input partition, exactly. The others are those that the detectors say matched
+        then; they notice it up to a second late, and no more are taken than there were.
+        """
+        names = dict.fromkeys(activation.get("systems_at_activation", ()))
+        wanted = min(activation.get("systems_total", 0), MOST_SYSTEMS)
+        if activation.get("systems_truncated"):
+            at = parse_rfc3339(activation["activated_at"])
+            rows = await self._rows(
+                "SELECT system, min(since) AS first FROM matched WHERE notification_id = ? AND since <= ? "
+                "AND (until IS NULL OR until > ?) GROUP BY system ORDER BY first, system LIMIT ?",
+                [activation["notification"]["id"], at + NOTICED_WITHIN_MS, at, wanted],
+            )
+            names.update(dict.fromkeys(row["system"] for row in rows))
+        return sorted(list(names)[: max(wanted, len(activation.get("systems_at_activation", ())))])
 
     async def newest_event(self, notification_ids: Sequence[str] = ()) -> bytes | None:
         """The last event of these notifications; of any when none is named."""

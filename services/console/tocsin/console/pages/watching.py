@@ -89,7 +89,7 @@ async def show_activation(request: web.Request) -> web.StreamResponse:
         "activation.html",
         activation=found,
         deliveries=deliveries.rows,
-        systems_then=found.get("systems_at_activation", [])[:SHOWN_SYSTEMS],
+        systems_then=(await services.queries.systems_at_activation(found))[:SHOWN_SYSTEMS],
         systems_now=affected[:SHOWN_SYSTEMS],
         affected=len(affected),
     )

@@ -57,7 +57,7 @@ class Output:
     changes: list[Change] = field(default_factory=list)
     rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
     rejected: list[tuple[Record, list[Rejection]]] = field(default_factory=list)
-    systems: list[tuple[bytes, bytes | None]] = field(default_factory=list)  # rows of notification-systems
+    systems: list[tuple[bytes, bytes | None, int]] = field(default_factory=list)  # of notification-systems: its Written
     offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
     stood: list[Stood] = field(default_factory=list)  # in order; for whoever follows along, not written
 

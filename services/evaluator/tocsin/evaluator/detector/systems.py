@@ -21,8 +21,8 @@ log = logger(__name__)
 Place = tuple[str, int]
 """Notification and input partition."""
 
-Written = tuple[bytes, bytes | None]
-"""Key, and value or tombstone."""
+Written = tuple[bytes, bytes | None, int]
+"""Key, value or tombstone, and the event time at which it was noticed."""
 
 
 class MatchedSystems:
@@ -38,7 +38,7 @@ class MatchedSystems:
         """`matched`: systems by number, of every notification there is; `now`: event time by partition."""
         written: list[Written] = []
         for place in [place for place in self._published if place not in matched]:
-            written += self._change(place, set(), 0)
+            written += self._change(place, set(), now.get(place[1], 0))
             self._seen.pop(place, None)
         for place, systems in matched.items():
             if self._seen.get(place) is not systems:
@@ -53,12 +53,12 @@ class MatchedSystems:
             self._published[place] = systems
         else:
             self._published.pop(place, None)
-        gone: list[Written] = [(system_key(notification_id, system), None) for system in sorted(known - systems)]
+        gone: list[Written] = [(system_key(notification_id, system), None, now) for system in sorted(known - systems)]
         come = (
             MatchedSystem(notification_id=notification_id, system=system, partition=partition, since=now)
             for system in sorted(systems - known)
         )
-        return gone + [(system_key(one.notification_id, one.system), one.encode()) for one in come]
+        return gone + [(system_key(one.notification_id, one.system), one.encode(), now) for one in come]
 
 
 def read_published(reader: StateReader, topic: str, owned: Iterable[int]) -> dict[Place, set[str]]:
@@ -81,6 +81,6 @@ def read_published(reader: StateReader, topic: str, owned: Iterable[int]) -> dic
     return found
 
 
-def _row(message: Message) -> Written:
+def _row(message: Message) -> tuple[bytes, bytes | None]:
     key = message.key()
     return (key.encode() if isinstance(key, str) else key or b""), message.value()

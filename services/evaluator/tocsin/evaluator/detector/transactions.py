@@ -17,6 +17,7 @@ from tocsin.shared import kafka
 from tocsin.shared.bounded import BoundedCalls, OverrunError
 from tocsin.shared.headers import Headers
 from tocsin.shared.readings import Rejection, rejection_headers
+from tocsin.shared.schemas.system import UNTIL_HEADER
 from tocsin.shared.topics import (
     DETECTOR_STATE,
     MAX_RECORD_BYTES,
@@ -111,8 +112,9 @@ class Transactions:
         for record, rejections in output.rejected:
             untouched, why = _rejected(record, self._readings, rejections)
             _send(producer, self._rejected, record.key, untouched, headers=why)
-        for system_key, row_or_none in output.systems:
-            _send(producer, self._systems, system_key, row_or_none)
+        for system_key, row_or_none, at in output.systems:
+            until: Headers = [] if row_or_none is not None else [(UNTIL_HEADER, str(at).encode())]
+            _send(producer, self._systems, system_key, row_or_none, headers=until)
         producer.poll(0)
 
 
