@@ -134,6 +134,13 @@ def test_after_a_rebalance_names_have_the_numbers_of_the_new_engine() -> None:
         assert read(parser.parse(Batch.of(messages(batch), 0), words), words) == good
 
 
+def test_more_unknown_names_than_are_learned_at_once_go_the_fast_way() -> None:
+    parts = ",".join(f'{{"metric":"many-{at}","value":{at}}}' for at in range(100))
+    report = f'{{"system":"new-3","time":1764064800000,"readings":[{parts}]}}'.encode()
+    parsed = agree([(b"new-3", report)] * 700)
+    assert (len(parsed.columns), parsed.slow) == (70_000, [])
+
+
 def test_one_poisoned_message_costs_the_others_nothing() -> None:
     poison = [b"", b"nonsense", GOOD[:-1], b"{}", GOOD.replace(b"1.5", b"NaN"), GOOD + b"\n" + GOOD, b"\xff" + GOOD]
     batch = [(b"PC-1", GOOD)] * 30 + [(b"PC-1", one) for one in poison] + [(b"PC-1", GOOD)] * 30

@@ -42,11 +42,14 @@ class ColumnReader:
         """
         first = self._scan(texts, np.arange(len(texts)), ahead, known)
         columns, ahead_of = _columns(texts, first), first.ahead
-        again = np.flatnonzero(first.verdict == UNKNOWN)
-        if len(again) and _learn(texts, first, known):
-            second = self._scan(texts, again, ahead, known)
-            columns, ahead_of = Columns.merged([columns, _columns(texts, second)]), ahead_of + second.ahead
-            first.verdict[again] = second.verdict[again]
+        scanned = first
+        before = len(texts) + 1
+        # More than once when there is no room for all the names of a batch that nothing is known of.
+        while before > len(again := np.flatnonzero(first.verdict == UNKNOWN)) > 0 and _learn(texts, scanned, known):
+            before = len(again)
+            scanned = self._scan(texts, again, ahead, known)
+            columns, ahead_of = Columns.merged([columns, _columns(texts, scanned)]), ahead_of + scanned.ahead
+            first.verdict[again] = scanned.verdict[again]
         return columns, np.flatnonzero(first.verdict != PLAIN), ahead_of
 
     def _scan(self, texts: Texts, which: Ints, ahead: int, known: Known) -> Scanned:

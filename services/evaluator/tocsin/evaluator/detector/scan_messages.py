@@ -44,7 +44,7 @@ from tocsin.evaluator.detector.scan_names import T_FIELDS, find_name, same_bytes
 from tocsin.shared.schemas.reading import MAX_NAME_BYTES, MAX_REPORT_BYTES
 
 PLAIN, LEFT, UNKNOWN = 0, 1, 2
-"""What becomes of a message: read; left to the slow way; has names that are not known yet."""
+"""What becomes of a message: read; left to the slow way; has names that are not known yet, or that found no room."""
 
 SYSTEM, METRIC, INSTANCE = 0, 1, 2
 """Kinds of names."""
@@ -84,7 +84,7 @@ def _cell(row: int, column: int, now: int) -> int:
 
 @part
 def _note_unknown(kind: int, at: int, size: int, now: int) -> bool:
-    """False: there is no room; then the message is left."""
+    """False: there is no room; then the message is scanned again when the names before it are known."""
     count = _now(now, N_UNKNOWN)
     if count >= _now(now, N_ROOM_UNKNOWN):
         return False
@@ -331,8 +331,9 @@ def scan_messages(
         if key_size >= 0 or not keyed:
             readings, system = _message(at, size, key, key_size, now)
         if not readings:
+            no_room = _now(now, N_UNKNOWN) >= _now(now, N_ROOM_UNKNOWN)
             _set(now, N_UNKNOWN, unknown)
-            put_byte(verdict + message, LEFT)
+            put_byte(verdict + message, UNKNOWN if no_room else LEFT)
         elif _now(now, N_UNKNOWN) > unknown:
             put_byte(verdict + message, UNKNOWN)
         else:
