@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
+
 from detecting import ARRIVED, Cluster, Log, plan, reading, sensor, shown
+from tocsin.evaluator.core.intervals import Intervals
+from tocsin.evaluator.core.series import Moved, Series, take_reading
+from tocsin.evaluator.core.series_order import Verdict
+from tocsin.evaluator.detector import engine, judging
 from tocsin.shared.readings import Reason
 
 
@@ -202,3 +210,31 @@ def test_values_seen_at_one_time_are_remembered_over_batches_and_restarts() -> N
             if restart:
                 cluster.begin(made)
         assert [change.value for change in cluster.changes] == [95.0, 40.0]
+
+
+def test_only_readings_that_may_change_something_are_judged_singly() -> None:
+    cluster = Cluster(Log(1))
+    cluster.begin(plan(sensor("s", "m", "> 90")))
+    assert cluster.engine is not None
+    for at in range(3_000):
+        cluster.log.add(f"PC-{at % 3}", "m", 95 if at in {1_000, 2_000} else at % 50, at * 1000)
+    judged: list[tuple[int, float]] = []
+
+    def noted(intervals: Intervals, series: Series, time: int, value: float) -> tuple[Verdict, list[Moved]]:
+        judged.append((time // 1000, value))
+        return take_reading(intervals, series, time, value)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(judging, "judge_batch", partial(judging.judge_batch, take_one=noted))
+        patched.setattr(engine, "judge_batch", judging.judge_batch)
+        changes = shown(cluster.step().changes)
+    assert changes == [
+        ("s", "PC-1", 1_000, "ON"),
+        ("s", "PC-1", 1_003, "OFF"),
+        ("s", "PC-2", 2_000, "ON"),
+        ("s", "PC-2", 2_003, "OFF"),
+    ]
+    # The first of each series draws its bounds.
+    assert sorted(judged) == [(0, 0), (1, 1), (2, 2), (1_000, 95), (1_003, 3), (2_000, 95), (2_003, 3)]
+    counts = cluster.engine.take_counts()
+    assert (counts.evaluated, counts.late, counts.repeated) == (3_000, 0, 0)

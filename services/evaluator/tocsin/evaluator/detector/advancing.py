@@ -49,6 +49,7 @@ def advance(
             became[at] = LEFT
             stopped[one] = True
         elif time > before:
+            became[at] = TAKEN
             newest[one], last[one], tied[one] = time, value, False
         elif value == last[one]:
             became[at] = REPEATED

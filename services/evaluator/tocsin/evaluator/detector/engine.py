@@ -25,7 +25,7 @@ from tocsin.evaluator.detector.knowledge import Knowledge, differ
 from tocsin.evaluator.detector.output import Output, Stood
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.evaluator.detector.rows import VERSION, SensorRow, SeriesRow, TagsRow, sensor_row, state_of
-from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME
+from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, pack
 from tocsin.shared.readings import Reason, Rejection
 
 _UNWATCHED = Intervals([])
@@ -151,10 +151,10 @@ class Engine(Knowledge):
 
     def _add_series(self, columns: Columns, series: Ints) -> Ints:
         new = np.flatnonzero(series < 0)
-        keys = np.stack([columns.system[new], columns.metric[new], columns.instance[new]], axis=1)
-        _, first = np.unique(keys, axis=0, return_index=True)
-        keys = keys[np.sort(first)]  # in order of appearance
-        self.add_series(keys[:, 0], keys[:, 1], keys[:, 2])
+        keys = columns.system[new], columns.metric[new], columns.instance[new]
+        _, first = np.unique(pack(*keys), return_index=True)
+        system, metric, instance = (part[np.sort(first)] for part in keys)  # in order of appearance
+        self.add_series(system, metric, instance)
         return self.series.find(columns.system, columns.metric, columns.instance)
 
     def _hear(self, rows: _Rows) -> None:

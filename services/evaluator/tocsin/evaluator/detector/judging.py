@@ -102,7 +102,7 @@ def _with_rings(table: SeriesTable, series: Ints) -> Bools:
 
 def _advance(table: SeriesTable, readings: Readings, judged: Judged) -> Ints:
     """Take readings that change no sensor; the places of those that are left."""
-    became = np.empty(len(readings.series), np.int64)
+    became = np.full(len(readings.series), LEFT, np.int64)
     stopped = np.zeros(table.size, np.bool_)
     order = table.newest, table.last, table.tied
     ends = table.deadline, table.due, table.silence
