@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from tocsin.evaluator.backtest.csv_columns import CsvColumns, Layout
-from tocsin.evaluator.backtest.ndjson_columns import NdjsonColumns
+from tocsin.evaluator.backtest.ndjson_columns import Lines, NdjsonColumns
 from tocsin.evaluator.backtest.recording import Block, Tagged
 from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.ingest.core.recordings import (
@@ -76,10 +76,10 @@ class _Ndjson:
         columns = NdjsonColumns(self._known)
         first = 1
         for piece in pieces:
-            lines = piece.removesuffix(b"\n").split(b"\n")
+            lines = Lines.of(piece)
             block, rows, left = columns.read(lines)
             slow = []
-            for found in parse_ndjson(lines[line] for line in left.tolist()):
+            for found in parse_ndjson(map(lines.line, left.tolist())):
                 if isinstance(found, Flaw):
                     yield replace(found, line=first + int(left[found.line - 1]))
                 else:
