@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from statistics import pstdev
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tocsin.evaluator.detector.publishing import id_of
 from tocsin.shared.configuration.records import Sensor
 
 SYSTEMS = ["PC-1", "PC-2", "DB-3"]
-FOLLOWED = ["avg", "sum", "count", "delta", "rate"]
+FOLLOWED = ["avg", "sum", "count", "delta", "rate", "stddev", "min", "max", "p50", "p90", "p95", "p99"]
 
 
 @st.composite
@@ -179,9 +180,19 @@ def test_windows_in_columns_are_worth_what_the_core_says(window: Sensor, seed: i
     assert shown(cluster) == by_the_core(cluster, made, log)
 
 
-def test_a_window_in_columns_asks_the_core_only_when_it_must() -> None:
-    made = plan(make_sensor("> 2", aggregate={"function": "avg", "window": "4s"}))
-    cluster = Cluster(fill([("PC-1", "m", value, 1) for value in [1.0, 2.0, 1.5] * 5 + [9.0] * 5]))
+@pytest.mark.parametrize(
+    ("function", "value"),
+    [
+        ("avg", (1.5 + 1 + 2 + 1.5 + 9) / 5),
+        ("max", 9.0),
+        ("p90", 9.0),
+        ("p50", 9.0),
+        ("stddev", pstdev([1.5, 1, 2, 1.5, 9])),
+    ],
+)
+def test_a_window_in_columns_asks_the_core_only_when_it_must(function: str, value: float) -> None:
+    made = plan(make_sensor("> 2", aggregate={"function": function, "window": "4s"}))
+    cluster = Cluster(fill([("PC-1", "m", value, 1) for value in [1.0, 2.0, 1.5] * 5 + [9.0] * 4]))
     cluster.begin(made)
     assert cluster.engine is not None
     asked: list[int] = []
@@ -196,4 +207,4 @@ def test_a_window_in_columns_asks_the_core_only_when_it_must() -> None:
     for _ in range(10):
         cluster.step(2)
     assert len(asked) == 2  # to begin with, and when the sensor fired
-    assert [change.value for change in cluster.changes] == [pytest.approx((1.5 + 1 + 2 + 1.5 + 9) / 5)]
+    assert [change.value for change in cluster.changes] == [pytest.approx(value)]

@@ -46,9 +46,7 @@ class WindowRule:
 
     @property
     def columnar(self) -> bool:
-        return (
-            self.kind == "sliding" and not self.lateness and self.function in ("avg", "sum", "count", "delta", "rate")
-        )
+        return self.kind == "sliding" and not self.lateness
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Sliding windows of many series as columns: a whole batch moves through them at once.
 
-Each series has a ring of readings in one large arena, and a running total with a bound of its error. As long as the
+Each series has a ring of readings in one large arena, and what is known of them all (`window_sums.py`). As long as the
 value of the window is certainly between the bounds in which its sensor stays as it is, nothing more is asked. When it
 is not, or not certainly, the readings of the series in this batch are undone, and the pure core judges them one by one.
 """
@@ -8,25 +8,22 @@ is not, or not certainly, the readings of the series in this batch are undone, a
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.evaluator.core.functions import exact_sum
 from tocsin.evaluator.core.rule import WindowRule
 from tocsin.evaluator.core.windows import MOST_READINGS, Moving, Readings
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints
+from tocsin.evaluator.detector.window_sums import EPS, PERCENT, Moved, WindowSums
 
 SMALLEST = 8
 """Readings of a new ring."""
 
-FUNCTIONS = ("avg", "sum", "count", "delta", "rate")
-_AVG, _SUM, _COUNT, _DELTA, _RATE = range(len(FUNCTIONS))
-
-_EPS = 4 * np.finfo(np.float64).eps
-"""A generous bound of the relative error of one rounding."""
+FUNCTIONS = ("avg", "sum", "count", "delta", "rate", "stddev", *PERCENT)
+_AVG, _SUM, _COUNT, _DELTA, _RATE, _STDDEV = range(len(FUNCTIONS) - len(PERCENT))
+_PERCENT = np.array([PERCENT.get(function, -1) for function in FUNCTIONS])
 
 
 class Rings:
@@ -39,8 +36,7 @@ class Rings:
         self._head = np.zeros(0, np.int64)  # these only grow
         self._tail = np.zeros(0, np.int64)
         self._floor = np.zeros(0, np.int64)  # the head when the batch began: what is after it can be undone
-        self._total = np.zeros(0)
-        self._error = np.zeros(0)  # of the total, at most
+        self._sums = WindowSums()
         self._last = np.zeros(0)  # of a rate, the last that could be judged; NaN: none
         self.low = np.zeros(0)  # bounds, both ends in, between which the sensor stays as it is
         self.high = np.zeros(0)
@@ -58,7 +54,7 @@ class Rings:
             return
         room = max(size, 2 * self._size)
         for name, fill in (
-            ("base", -1), ("_mask", 0), ("_head", 0), ("_tail", 0), ("_floor", 0), ("_total", 0), ("_error", 0),
+            ("base", -1), ("_mask", 0), ("_head", 0), ("_tail", 0), ("_floor", 0),
             ("_last", math.nan), ("low", math.inf), ("high", -math.inf), ("_length", 0), ("_function", 0), ("place", 0),
         ):  # fmt: skip
             old = getattr(self, name)
@@ -66,6 +62,7 @@ class Rings:
             grown[: len(old)] = old
             setattr(self, name, grown)
         self._size = room
+        self._sums.extend(room)
 
     def begin(self, series: Ints) -> tuple[NDArray[Any], ...]:
         """A batch begins for these series; what `undo` needs."""
@@ -77,11 +74,12 @@ class Rings:
             column[series] = values
 
     def _undone(self) -> tuple[NDArray[Any], ...]:
-        return self._head, self._tail, self._total, self._error, self._last
+        return self._head, self._tail, self._last, *self._sums.undone()
 
     def draw_all(self, low: float, high: float) -> None:
         """The same bounds for every series: all, or none."""
         self.low[:], self.high[:] = low, high
+        self._sums.forget_order()
 
     def take(self, series: Ints, time: Ints, value: Floats) -> Bools:
         """One newer reading for each of these, none twice; True where the sensor may not stay as it is."""
@@ -97,8 +95,8 @@ class Rings:
         self._times[at], self._values[at] = time, value
         tail = tail + 1
         self._tail[series] = tail
-        total = self._total[series] + value
-        error = self._error[series] + _EPS * (np.abs(total) + np.abs(value))
+        moved = self._sums.of(series, self.low[series], self.high[series])
+        moved.enter(value)
         head = self._head[series]
         limit = time - self._length[series]
         some = np.arange(len(series))
@@ -107,26 +105,26 @@ class Rings:
             gone = self._times[at] < limit[some]
             some, at = some[gone], at[gone]
             head[some] += 1
-            total[some] -= self._values[at]
-            error[some] += _EPS * (np.abs(total[some]) + np.abs(self._values[at]))
-        self._head[series], self._total[series], self._error[series] = head, total, error
+            moved.leave(some, self._values[at])
+        self._head[series] = head
+        self._sums.keep(series, moved)
         first = base + (head & mask)
-        worth, doubt = self._worth(series, (tail - head, total, error), (time, value), first)
-        certain = (worth - doubt >= self.low[series]) & (worth + doubt <= self.high[series])
+        worth, doubt = self._worth(series, (tail - head, moved), (time, value), first)
+        certain = (worth - doubt >= moved.low) & (worth + doubt <= moved.high)
         return ~certain | (tail - head > MOST_READINGS)
 
     def _worth(
-        self, series: Ints, sums: tuple[Ints, Floats, Floats], newest: tuple[Ints, Floats], first: Ints
+        self, series: Ints, sums: tuple[Ints, Moved], newest: tuple[Ints, Floats], first: Ints
     ) -> tuple[Floats, Floats]:
         """Values of the windows, and how wrong they may be. What is not judged is put where it is certainly inside."""
-        count, total, error = sums
+        count, moved = sums
         function = self._function[series]
-        worth, doubt = total.copy(), error.copy()
+        worth, doubt = moved.total.copy(), moved.error.copy()
         for code in np.flatnonzero(np.bincount(function, minlength=len(FUNCTIONS))).tolist():
             rows = np.flatnonzero(function == code)
             if code == _AVG:
-                worth[rows] = total[rows] / count[rows]
-                doubt[rows] = error[rows] / count[rows]
+                worth[rows] = moved.total[rows] / count[rows]
+                doubt[rows] = moved.error[rows] / count[rows]
             elif code == _COUNT:
                 worth[rows], doubt[rows] = count[rows], 0
             elif code in (_DELTA, _RATE):
@@ -134,7 +132,12 @@ class Rings:
                 doubt[rows] = 0
                 if code == _RATE:
                     self._rate(series, rows, worth, (newest[0], self._times[first]))
-        doubt += np.where(doubt > 0, _EPS * np.abs(worth), 0)
+            elif code == _STDDEV:
+                worth[rows], doubt[rows] = moved.deviation(rows, count[rows])
+            elif _PERCENT[code] >= 0:
+                inside = moved.inside(rows, count[rows], int(_PERCENT[code]))
+                worth[rows], doubt[rows] = np.where(inside, moved.low[rows], np.nan), 0
+        doubt += np.where(doubt > 0, EPS * np.abs(worth), 0)
         return worth, doubt
 
     def _rate(self, series: Ints, rows: Ints, worth: Floats, times: tuple[Ints, Ints]) -> None:
@@ -179,9 +182,8 @@ class Rings:
         self._times[start : start + count], self._values[start : start + count] = times, values
         self._head[number] = self._floor[number] = 0
         self._tail[number] = count
-        total = exact_sum(values)
-        self._total[number] = total
-        self._error[number] = abs(total) * _EPS if abs(total) < sys.float_info.max else math.inf
+        self._sums.need(rule.function)
+        self._sums.begin(number, rule.function, values, bounds)
         self._last[number] = math.nan if window.last is None else window.last
         self.low[number], self.high[number] = bounds
         self._length[number], self._function[number] = rule.size, FUNCTIONS.index(rule.function)
