@@ -27,8 +27,14 @@ FOLLOWED = ["avg", "sum", "count", "delta", "rate", "stddev", "min", "max", "p50
 def followed(draw: st.DrawFn) -> Sensor:
     """Sensors whose windows are columns."""
     sensor = draw(sensors())
-    aggregate = {"function": draw(st.sampled_from(FOLLOWED)), "window": draw(st.sampled_from([1, 4000, 9000]))}
-    options = {"aggregate": aggregate, "lateness": 0, "flapping": None, "breaches": None}
+    window = draw(st.sampled_from([{"window": 1}, {"window": 4000}, {"window": 9000}, {"count": 1}, {"count": 4}]))
+    aggregate = {"function": draw(st.sampled_from(FOLLOWED)), **window}
+    options = {
+        "aggregate": aggregate,
+        "lateness": draw(st.sampled_from([0, 2000])) if "count" in window else 0,
+        "flapping": None,
+        "breaches": None,
+    }
     bare = [level.model_copy(update={"breaches": None}) for level in sensor.levels]
     return Sensor.model_validate({**sensor.model_dump(by_alias=True), **options, "levels": bare})
 
@@ -180,6 +186,7 @@ def test_windows_in_columns_are_worth_what_the_core_says(window: Sensor, seed: i
     assert shown(cluster) == by_the_core(cluster, made, log)
 
 
+@pytest.mark.parametrize("window", [{"window": "4s"}, {"count": 5}])
 @pytest.mark.parametrize(
     ("function", "value"),
     [
@@ -190,8 +197,10 @@ def test_windows_in_columns_are_worth_what_the_core_says(window: Sensor, seed: i
         ("stddev", pstdev([1.5, 1, 2, 1.5, 9])),
     ],
 )
-def test_a_window_in_columns_asks_the_core_only_when_it_must(function: str, value: float) -> None:
-    made = plan(make_sensor("> 2", aggregate={"function": function, "window": "4s"}))
+def test_a_window_in_columns_asks_the_core_only_when_it_must(
+    function: str, value: float, window: dict[str, Any]
+) -> None:
+    made = plan(make_sensor("> 2", aggregate={"function": function, **window}))
     cluster = Cluster(fill([("PC-1", "m", value, 1) for value in [1.0, 2.0, 1.5] * 5 + [9.0] * 4]))
     cluster.begin(made)
     assert cluster.engine is not None
@@ -206,5 +215,6 @@ def test_a_window_in_columns_asks_the_core_only_when_it_must(function: str, valu
     table.rings.put = counting  # type: ignore[method-assign]
     for _ in range(10):
         cluster.step(2)
-    assert len(asked) == 2  # to begin with, and when the sensor fired
+    # To begin with, until a count window is full, and when the sensor fired.
+    assert len(asked) == (2 if "window" in window else 4)
     assert [change.value for change in cluster.changes] == [pytest.approx(value)]

@@ -46,7 +46,7 @@ class WindowRule:
 
     @property
     def columnar(self) -> bool:
-        return self.kind == "sliding" and not self.lateness
+        return self.kind == "count" or (self.kind == "sliding" and not self.lateness)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Sliding windows of many series as columns: a whole batch moves through them at once.
+"""Sliding and count windows of many series as columns: a whole batch moves through them at once.
 
 Each series has a ring of readings in one large arena, and what is known of them all (`window_sums.py`). As long as the
 value of the window is certainly between the bounds in which its sensor stays as it is, nothing more is asked. When it
@@ -26,6 +26,9 @@ _AVG, _SUM, _COUNT, _DELTA, _RATE, _STDDEV = range(len(FUNCTIONS) - len(PERCENT)
 _PERCENT = np.array([PERCENT.get(function, -1) for function in FUNCTIONS])
 
 
+_ENDLESS = 1 << 61
+
+
 class Rings:
     """By series number; `there` says which have one."""
 
@@ -41,6 +44,8 @@ class Rings:
         self.low = np.zeros(0)  # bounds, both ends in, between which the sensor stays as it is
         self.high = np.zeros(0)
         self._length = np.zeros(0, np.int64)  # ms
+        self._most = np.zeros(0, np.int64)  # readings
+        self._counted = False  # whether any window has a most
         self._function = np.zeros(0, np.int8)
         self.place = np.zeros(0, np.int64)  # of the sensor among the metric's
         self._times = np.zeros(0, np.int64)  # the arena
@@ -55,7 +60,8 @@ class Rings:
         room = max(size, 2 * self._size)
         for name, fill in (
             ("base", -1), ("_mask", 0), ("_head", 0), ("_tail", 0), ("_floor", 0),
-            ("_last", math.nan), ("low", math.inf), ("high", -math.inf), ("_length", 0), ("_function", 0), ("place", 0),
+            ("_last", math.nan), ("low", math.inf), ("high", -math.inf), ("_length", 0), ("_most", 0),
+            ("_function", 0), ("place", 0),
         ):  # fmt: skip
             old = getattr(self, name)
             grown = np.full(room, fill, old.dtype)
@@ -98,11 +104,13 @@ class Rings:
         moved = self._sums.of(series, self.low[series], self.high[series])
         moved.enter(value)
         head = self._head[series]
-        limit = time - self._length[series]
+        limit, most = time - self._length[series], self._most[series]
         some = np.arange(len(series))
         while len(some):
             at = base[some] + (head[some] & mask[some])
             gone = self._times[at] < limit[some]
+            if self._counted:
+                gone |= tail[some] - head[some] > most[some]
             some, at = some[gone], at[gone]
             head[some] += 1
             moved.leave(some, self._values[at])
@@ -186,7 +194,10 @@ class Rings:
         self._sums.begin(number, rule.function, values, bounds)
         self._last[number] = math.nan if window.last is None else window.last
         self.low[number], self.high[number] = bounds
-        self._length[number], self._function[number] = rule.size, FUNCTIONS.index(rule.function)
+        counted = rule.kind == "count"
+        self._counted = self._counted or counted
+        self._length[number], self._most[number] = (_ENDLESS, rule.size) if counted else (rule.size, _ENDLESS)
+        self._function[number] = FUNCTIONS.index(rule.function)
         self.place[number] = place
 
     def drop_if_there(self, number: int) -> None:
