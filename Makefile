@@ -33,6 +33,7 @@ lint: setup  ## Check style, format and types
 
 bench: setup  ## Measure the detector, the dispatcher and the back-test beside their references
 	@$(BIN)/tocsin bench detector $(ARGS)
+	@$(BIN)/tocsin bench series $(ARGS)
 	@$(BIN)/tocsin bench dispatcher $(ARGS)
 	@$(BIN)/tocsin bench backtest $(ARGS)
 

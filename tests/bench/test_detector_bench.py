@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tocsin.deploy.bench import many_series
 from tocsin.deploy.bench.common import Figure, show
-from tocsin.deploy.bench.detector import CASES, MANY_SERIES, PER_REPORT, detector, report, single
+from tocsin.deploy.bench.detector import CASES, PER_REPORT, detector, report, single
 from tocsin.shared.readings import check_message
 
 
@@ -51,8 +51,7 @@ def test_a_short_run_starts_what_it_needs_and_prints_its_figure(monkeypatch: pyt
 def test_many_series_are_weighed_and_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.setattr(many_series, "QUIET_SECONDS", 1.0)
-    arguments = ["--series", "20000", "--case", str(MANY_SERIES), "--json"]
-    done = CliRunner().invoke(detector, arguments, catch_exceptions=False)
+    done = CliRunner().invoke(many_series.command, ["--series", "20000", "--json"], catch_exceptions=False)
     memory, start = (json.loads(line) for line in done.stdout.splitlines())
     assert (memory["unit"], start["unit"]) == ("MB", "s")
     assert memory["rate"] > memory["reference"] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import subprocess
@@ -12,14 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import chain
 from pathlib import Path
 
 import click
 
 from tocsin.deploy.bench.common import Figure, broker, fresh_prefix, put_records, show
 from tocsin.deploy.processes import Child, Supervisor
-from tocsin.deploy.stack import Stack
 from tocsin.deploy.stack.ports import HOST, free_port
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
@@ -66,55 +63,35 @@ CASES = (
 )
 
 
-MANY_SERIES = len(CASES) + 1
-
-
 @click.command()
 @click.option(
     "--readings", default=2_000_000, type=click.IntRange(500_000), show_default=True, help="Readings per case."
 )
-@click.option(
-    "--series", default=1_000_000, type=click.IntRange(10_000), show_default=True, help="Of the case of many."
-)
-@click.option("--case", "cases", multiple=True, type=click.IntRange(1, MANY_SERIES), help="Only these, by number.")
+@click.option("--case", "cases", multiple=True, type=click.IntRange(1, len(CASES)), help="Only these, by number.")
 @click.option("--json", "as_json", is_flag=True, help="One object a line.")
-def detector(readings: int, series: int, cases: tuple[int, ...], as_json: bool) -> None:
-    """Readings a second, with transactions, changelog, changes and tallies, after the first quarter.
-
-    The last case is the memory that many series take, and the time of a start with them.
-    """
-    cases = cases or tuple(range(1, MANY_SERIES + 1))
-    figures = [measure([CASES[number - 1] for number in cases if number != MANY_SERIES], readings)]
-    if MANY_SERIES in cases:
-        many = importlib.import_module("tocsin.deploy.bench.many_series")
-        figures.append(many.measure(series))
-    show(chain(*figures), "Detector: readings a second, beside plain consume()", as_json)
+def detector(readings: int, cases: tuple[int, ...], as_json: bool) -> None:
+    """Readings a second, with transactions, changelog, changes and tallies, after the first quarter."""
+    chosen = [CASES[number - 1] for number in cases] or list(CASES)
+    show(measure(chosen, readings), "Detector: readings a second, beside plain consume()", as_json)
 
 
 def measure(cases: list[Case], readings: int) -> Iterator[Figure]:
     """One figure a case, as it is measured."""
-    if not cases:
-        return
     with broker() as (stack, folder), Supervisor() as supervisor:
         for case in cases:
-            settings = fresh_settings(stack, folder)
+            settings = CommonSettings.load(
+                {},
+                state_dir=folder,
+                topic_prefix=fresh_prefix(),
+                partitions_readings=PARTITIONS,
+                kafka=KafkaSettings({"bootstrap.servers": stack.bootstrap_servers}),
+            )
             apply_topics(settings)
             put_records(settings, records(case))
             messages = fill(settings, case, readings)
             reference = consume_alone(settings, messages) * case.per_message
             rate = detect(settings, supervisor, folder, readings)
             yield Figure(case.name, rate, reference, "readings/s")
-
-
-def fresh_settings(stack: Stack, folder: Path) -> CommonSettings:
-    """Of topics that nobody else uses."""
-    return CommonSettings.load(
-        {},
-        state_dir=folder,
-        topic_prefix=fresh_prefix(),
-        partitions_readings=PARTITIONS,
-        kafka=KafkaSettings({"bootstrap.servers": stack.bootstrap_servers}),
-    )
 
 
 def records(case: Case) -> Iterator[Record]:
@@ -201,7 +178,13 @@ def consume_alone(settings: CommonSettings, messages: int) -> float:
 
 def detect(settings: CommonSettings, supervisor: Supervisor, folder: Path, readings: int) -> float:
     """Readings a second, committed, from the first quarter to the last."""
-    child, port = start(settings, supervisor, folder)
+    port = free_port()
+    child = supervisor.start(
+        "detector",
+        [sys.executable, "-m", "tocsin.console.cli", "run", "detector"],
+        env={**environment(settings), "TOCSIN_HTTP_PORT": str(port), "TOCSIN_LOG_FORMAT": "json"},
+        log_path=folder / "detector.log",
+    )
     try:
         began, counted_from, until = 0.0, 0, time.monotonic() + LONGEST_SECONDS
         while (count := committed(child, port)) < readings:
@@ -213,18 +196,6 @@ def detect(settings: CommonSettings, supervisor: Supervisor, folder: Path, readi
         return (count - counted_from) / (time.perf_counter() - began)
     finally:
         child.stop()
-
-
-def start(settings: CommonSettings, supervisor: Supervisor, folder: Path) -> tuple[Child, int]:
-    """A detector, and the port of its metrics."""
-    port = free_port()
-    child = supervisor.start(
-        "detector",
-        [sys.executable, "-m", "tocsin.console.cli", "run", "detector"],
-        env={**environment(settings), "TOCSIN_HTTP_PORT": str(port), "TOCSIN_LOG_FORMAT": "json"},
-        log_path=folder / "detector.log",
-    )
-    return child, port
 
 
 def committed(child: Child, port: int) -> int:
