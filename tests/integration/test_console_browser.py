@@ -263,6 +263,39 @@ def test_a_notification_is_made_and_says_what_it_matches_now(admin: BrowserConte
     expect(page.get_by_text("that is 2 of 8 right now")).to_be_visible()
 
 
+def test_rules_are_tried_before_they_are_saved_without_scripts(opened: Browser, running: RunningConsole) -> None:
+    context = signed_in(opened, running, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/sensors/new")
+    page.get_by_label("Name", exact=True).fill("Tried")
+    page.get_by_label("Metric").fill("cpu.percent")
+    page.get_by_label("Triggered when").fill("over 60")
+    page.get_by_role("button", name="Try it on the last 24 hours").click()
+    expect(page.locator("#trigger-wrong")).to_contain_text("is not a condition")
+    page.get_by_label("Triggered when").fill("> 60")
+    page.get_by_role("button", name="Try it on the last 24 hours").click()
+    trial = page.locator("#trial")
+    expect(trial).to_contain_text(re.compile(r"Triggered \d+ times"))
+    expect(trial.get_by_role("img", name="Readings of 5 series with the thresholds")).to_be_visible()
+    assert trial.locator("polygon.mark").count() > 3
+    expect(trial.get_by_role("row").filter(has_text="FIN-001").filter(has_text="triggered").first).to_be_visible()
+    shot(page, "sensor-tried")
+    page.goto("/notifications/new")
+    page.get_by_label("Name", exact=True).fill("Tried too")
+    page.get_by_label("Sensor 1", exact=True).select_option("Disk nearly full")
+    page.get_by_label("Threshold", exact=True).fill("50")
+    page.get_by_label("%").check()
+    page.get_by_label("Group").select_option("Servers")
+    page.get_by_role("button", name="Try it on the last 24 hours").click()
+    expect(page.get_by_text("50% of systems currently reporting: that is 1 of 1 right now").first).to_be_visible()
+    expect(page.locator("#trial")).to_contain_text("Active once")
+    expect(page.locator("#trial").get_by_role("row").filter(has_text="SRV-01")).to_contain_text("1 of 1 reporting")
+    shot(page, "notification-tried")
+    names = [one["name"] for one in running.client("viewer").get("/api/v1/sensors").json()["items"]]
+    assert "Tried" not in names
+    context.close()
+
+
 def test_a_viewer_sees_no_buttons_that_would_be_refused(opened: Browser, running: RunningConsole) -> None:
     context = signed_in(opened, running, "viewer")
     page = context.new_page()

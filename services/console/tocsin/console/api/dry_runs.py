@@ -14,7 +14,7 @@ from tocsin.console.trial.dry_run_job import Outcome, configuration_for
 from tocsin.console.web.context import Console, console
 from tocsin.console.web.problems import ProblemError, unprocessable
 from tocsin.console.web.routes import Api, Handler, Route
-from tocsin.shared.configuration.records import Notification, Sensor
+from tocsin.shared.configuration.records import Notification, Record, Sensor
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.times import format_rfc3339, parse_duration, parse_rfc3339
 
@@ -40,8 +40,8 @@ def dry_run_routes() -> list[Route]:
 
 async def tried(
     services: Console, kind: str, document: dict[str, Any], record_id: str | None = None, since: int | None = None
-) -> Outcome:
-    """What the rule would have done, were it saved. Raises RefusedError, GoneError, BrokerError."""
+) -> tuple[Record, Outcome]:
+    """The rule as it would be, and what it would have done. Raises RefusedError, GoneError, BrokerError."""
     state, now = services.directory.state, services.clock.now_ms()
     if kind == Notification.kind:
         document = {"recipients": [], **document}  # who is told does not change what fires
@@ -49,7 +49,7 @@ async def tried(
     after = plan.steps[0].after
     assert after is not None, "what is no deletion leads to a record"
     configuration = configuration_for(after, Configuration.of(state.change, state.records))
-    return await services.dry_runs.run(configuration, now - DAY_MS if since is None else since, now)
+    return after, await services.dry_runs.run(configuration, now - DAY_MS if since is None else since, now)
 
 
 def _handler(kind: str) -> Handler:
@@ -61,7 +61,7 @@ def _handler(kind: str) -> Handler:
             raise bad_field(kind, "must be an object")
         since = since_of(text_field(body, "since", required=False) or "24h", services.clock.now_ms())
         try:
-            found = await tried(services, kind, document, record_id, since)
+            _, found = await tried(services, kind, document, record_id, since)
         except RefusedError as error:
             problem = unprocessable(error.findings)
             errors = [one.model_copy(update={"pointer": f"/{kind}{one.pointer}"}) for one in problem.errors]

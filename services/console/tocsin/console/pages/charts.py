@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tocsin.console.models.systems import Systems
-from tocsin.console.pages.words import number
+from tocsin.console.pages.words import moment, number
+from tocsin.console.trial.dry_run_job import Change, Outcome
 from tocsin.shared.configuration.records import Sensor
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 430, 190, 40, 20
 MAX_CURVES = 5
+MAX_MARKS = 100
+MAX_TICKS = 8
+HOUR_MS = 3_600_000
 SPARK = (96, 22)
 
 Points = Sequence[tuple[int, float]]
@@ -34,6 +38,21 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A change, at its place on a curve."""
+
+    x: float
+    y: float
+    state: str
+    text: str
+
+    @property
+    def triangle(self) -> str:
+        """Points of one that stands on the place."""
+        return f"{self.x - 4.5},{self.y + 4} {self.x + 4.5},{self.y + 4} {self.x},{self.y - 4.5}"
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     """What a template draws."""
 
@@ -42,45 +61,123 @@ class Chart:
     ticks: tuple[tuple[float, str], ...]
     start: int
     end: int
+    marks: tuple[Mark, ...] = ()
 
 
-def chart_of(systems: Systems, sensor: Sensor, now: int) -> Chart | None:
-    """Of some systems that report the sensor's metric, the most eventful first; None without readings."""
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """From times and values to places in the picture."""
+
+    start: int
+    end: int
+    low: float
+    high: float
+
+    @classmethod
+    def around(cls, points: Sequence[Points], more: Sequence[float]) -> _Frame:
+        values = [value for one in points for _, value in one] + list(more)
+        low, high = min(values), max(values)
+        low, high = (low - 1, high + 1) if low == high else (low - (high - low) * 0.05, high + (high - low) * 0.05)
+        return cls(min(one[0][0] for one in points), max(one[-1][0] for one in points), low, high)
+
+    def x(self, time: int) -> float:
+        share = (time - self.start) / max(1, self.end - self.start)
+        return round(LEFT + (WIDTH - LEFT) * min(1.0, max(0.0, share)), 1)
+
+    def y(self, value: float) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return float(round((HEIGHT - BOTTOM) * (1 - min(1.0, max(0.0, share))), 1))
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        values = (self.low + (self.high - self.low) * part for part in (0.05, 0.5, 0.95))
+        return tuple((self.y(value), number(round(value, 2))) for value in values)
+
+
+def chart_of(systems: Systems, sensor: Sensor) -> Chart | None:
+    """Of some systems that report the sensor's metric, the highest first; None without readings."""
     found: list[tuple[str, Points]] = []
     for name in systems.names()[:2_000]:
         for (metric, instance), latest in list(systems.by_name[name].series.items()):
             if metric == sensor.metric and latest.history and len(latest.history) > 1:
-                found.append((name if instance is None else f"{name} · {instance}", list(latest.history)))
+                found.append((series_name(name, instance), list(latest.history)))
     found.sort(key=lambda one: -max(value for _, value in one[1]))
-    found = found[:MAX_CURVES]
+    return _drawn(found[:MAX_CURVES], sensor, ())
+
+
+def chart_of_trial(found: Outcome, sensor: Sensor) -> Chart | None:
+    """The readings a rule was tried on, and the changes it would have made to these series."""
+    curves = [(series_name(one.system, one.instance), one.points) for one in found.curves if one.points]
+    return _drawn(curves, sensor, found.changes)
+
+
+def _drawn(found: Sequence[tuple[str, Points]], sensor: Sensor, changes: Sequence[Change]) -> Chart | None:
     if not found:
         return None
     levels = _levels(sensor)
-    values = [value for _, points in found for _, value in points] + [value for value, _, _ in levels]
-    low, high = min(values), max(values)
-    low, high = (low - 1, high + 1) if low == high else (low - (high - low) * 0.05, high + (high - low) * 0.05)
-    start, end = min(points[0][0] for _, points in found), max(points[-1][0] for _, points in found)
-
-    def y(value: float) -> float:
-        return float(round((HEIGHT - BOTTOM) * (1 - (value - low) / (high - low)), 1))
-
-    def x(time: int) -> float:
-        return round(LEFT + (WIDTH - LEFT) * ((time - start) / max(1, end - start)), 1)
-
-    curves = tuple(Curve(label, " ".join(f"{x(time)},{y(value)}" for time, value in points)) for label, points in found)
-    ticks = tuple(
-        (y(low + (high - low) * part), number(round(low + (high - low) * part, 2))) for part in (0.05, 0.5, 0.95)
+    frame = _Frame.around([points for _, points in found], [value for value, _, _ in levels])
+    curves = tuple(
+        Curve(label, " ".join(f"{frame.x(time)},{frame.y(value)}" for time, value in points)) for label, points in found
     )
-    return Chart(curves, tuple(Bound(y(value), text, kind) for value, text, kind in levels), ticks, start, end)
+    bounds = tuple(Bound(frame.y(value), text, kind) for value, text, kind in levels)
+    shown = {label for label, _ in found}
+    marks = tuple(
+        Mark(frame.x(one.time), frame.y(frame.low if one.value is None else one.value), one.state, text)
+        for one in changes[-MAX_MARKS:]
+        if (name := series_name(one.system, one.instance)) in shown
+        for text in (f"{moment(one.time)}: {one.level or one.state} on {name}",)
+    )
+    return Chart(curves, bounds, frame.ticks(), frame.start, frame.end, marks)
+
+
+def series_name(system: str, instance: str | None) -> str:
+    return system if instance is None else f"{system} · {instance}"
 
 
 def _levels(sensor: Sensor) -> list[tuple[float, str, str]]:
-    """Value, text and kind of each threshold; of sensors with levels, none."""
+    """Value, text and kind of each threshold."""
+    conditions = [("", sensor.trigger, sensor.clear), *((one.name, one.trigger, one.clear) for one in sensor.levels)]
     found: list[tuple[float, str, str]] = []
-    for condition, kind in ((sensor.trigger, ""), (sensor.clear, "clear")):
-        if condition is not None:
-            found += [(value, str(condition), kind) for value in condition.boundaries()]
+    for name, trigger, clear in conditions:
+        for condition, kind in ((trigger, ""), (clear, "clear")):
+            if condition is not None:
+                found += [(value, f"{name} {condition}".strip(), kind) for value in condition.boundaries()]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A stretch of time in which a notification would have been active."""
+
+    x: float
+    width: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Bars over hours."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+
+
+def timeline_of(found: Outcome) -> Timeline:
+    """At least a hair wide: the shortest activation is what one looks for."""
+    length = max(1, found.until - found.since)
+
+    def x(time: int) -> float:
+        return round(WIDTH * min(1.0, max(0.0, (time - found.since) / length)), 1)
+
+    bars = []
+    for one in found.activations:
+        start, end = x(one.start), x(found.until if one.ended is None else one.ended)
+        until = "now" if one.ended is None else moment(one.ended)
+        text = f"{moment(one.start)} to {until}: {one.matched} of {one.reporting} reporting"
+        bars.append(Bar(min(start, WIDTH - 2.0), max(2.0, round(end - start, 1)), text))
+    step = next((hours for hours in (1, 3, 6) if length / (hours * HOUR_MS) <= MAX_TICKS), 24) * HOUR_MS
+    first = -(-found.since // step) * step
+    ticks = tuple((x(time), moment(time)[11:16]) for time in range(first, found.until, step))
+    return Timeline(tuple(bars), ticks)
 
 
 def spark(points: Points) -> str:

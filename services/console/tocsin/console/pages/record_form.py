@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 
 from tocsin.console.pages.forms import text
+from tocsin.shared.configuration.records import ThresholdSpec
 
 EVENTS = ("activated", "reminder", "resolved", "dismissed")
 BLANK_ROWS = 2
@@ -209,3 +211,16 @@ def threshold_parts(value: Any) -> tuple[str, str]:
     """The number and its unit."""
     shown = "" if value is None else str(value)
     return (shown.removesuffix("%"), "percent") if shown.endswith("%") else (shown, "systems")
+
+
+def threshold_words(value: Any, reporting: int) -> str:
+    """`25% of systems currently reporting: that is 2 of 8 right now`; nothing when it is no threshold."""
+    text, unit = threshold_parts(value)
+    try:
+        threshold = ThresholdSpec(value=Decimal(text), is_percent=unit == "percent")
+        if not threshold.is_percent:
+            return threshold.text()
+        needed = (threshold.value * reporting / 100).to_integral_value(ROUND_CEILING)
+    except ArithmeticError:
+        return ""
+    return f"{threshold.text()}: that is {needed} of {reporting} right now" if reporting else threshold.text()

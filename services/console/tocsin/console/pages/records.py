@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
 from tocsin.console.access.roles import Need
 from tocsin.console.api.documents import show, without_identity
+from tocsin.console.api.dry_runs import tried
 from tocsin.console.api.records import find, matching
 from tocsin.console.editor import StaleError
 from tocsin.console.findings import Findings, RefusedError
 from tocsin.console.matching import matcher_of, systems_in, systems_now
-from tocsin.console.pages.charts import chart_of
+from tocsin.console.pages.charts import Chart, Timeline, chart_of, chart_of_trial, timeline_of
 from tocsin.console.pages.forms import by_pointer, form_of, see_other
 from tocsin.console.pages.lists import next_url, page_of
 from tocsin.console.pages.plain import read_rest, rest_of
@@ -26,15 +27,27 @@ from tocsin.console.pages.record_form import (
     sensor_rows,
     slot_rows,
     threshold_parts,
+    threshold_words,
 )
 from tocsin.console.pages.render import render
+from tocsin.console.trial.dry_run_job import Outcome
 from tocsin.console.web.context import Console, caller, console
 from tocsin.console.web.routes import Route
 from tocsin.shared.configuration.names import fold
-from tocsin.shared.configuration.records import Group, Notification, Record, Sensor
+from tocsin.shared.configuration.records import (
+    DEFAULT_REPORTING_WITHIN_MS,
+    Group,
+    Notification,
+    Record,
+    Sensor,
+)
 from tocsin.shared.configuration.schedules import PRESETS
+from tocsin.shared.errors import BrokerError
+from tocsin.shared.times import parse_duration
 
 PER_PAGE = 100
+TRIED = (Sensor.kind, Notification.kind)
+"""Kinds whose editor can try what it says on recent readings."""
 
 
 def record_pages() -> list[Route]:
@@ -56,6 +69,16 @@ def _routes(kind: str) -> list[Route]:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What the rule would have done; `problem`: it could not be tried."""
+
+    found: Outcome | None = None
+    chart: Chart | None = None
+    timeline: Timeline | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A form as it stands."""
 
@@ -63,6 +86,7 @@ class Draft:
     document: Mapping[str, Any]
     more: str
     problems: Mapping[str, list[str]]
+    trial: Trial | None = None
 
 
 class _Pages:
@@ -115,7 +139,25 @@ class _Pages:
             return await self._page(request, draft)
         if findings.all:
             return await self._page(request, draft, 422)
+        if data.get("do") == "try" and self._kind in TRIED:
+            return await self._try(request, draft)
         return await self._save(request, draft, data.get("revision", ""))
+
+    async def _try(self, request: web.Request, draft: Draft) -> web.StreamResponse:
+        """As it stands, not saved."""
+        services, stored = console(request), draft.stored
+        try:
+            after, found = await tried(services, self._kind, dict(draft.document), stored.id if stored else None)
+        except RefusedError as error:
+            problems = by_pointer(error.findings)
+            return await self._page(request, replace(draft, problems=problems), 422)
+        except BrokerError as error:
+            return await self._page(request, replace(draft, trial=Trial(problem=str(error))), 503)
+        if isinstance(after, Sensor):
+            trial = Trial(found, chart=chart_of_trial(found, after))
+        else:
+            trial = Trial(found, timeline=timeline_of(found))
+        return await self._page(request, replace(draft, trial=trial))
 
     async def _save(self, request: web.Request, draft: Draft, revision: str) -> web.StreamResponse:
         stored = draft.stored
@@ -157,7 +199,8 @@ class _Pages:
             threshold=threshold,
             unit=unit,
             used_by=services.directory.users_of(self._kind, draft.stored.id) if draft.stored else [],
-            beside=await _beside_form(services, draft),
+            beside=await _beside_form(services, self._kind, draft),
+            tried=self._kind in TRIED,
         )
 
 
@@ -186,21 +229,34 @@ async def _beside_list(services: Console, kind: str) -> dict[str, Any]:
             return {}
 
 
-async def _beside_form(services: Console, draft: Draft) -> dict[str, Any]:
+async def _beside_form(services: Console, kind: str, draft: Draft) -> dict[str, Any]:
     """What an editor shows of the present."""
     match draft.stored:
         case Sensor() as sensor:
-            return {"chart": chart_of(services.systems, sensor, services.clock.now_ms())}
+            return {"chart": chart_of(services.systems, sensor)}
         case Group() as group:
             names = await systems_in(services, matcher_of(services, group.id))
             return {"systems": names[:50], "total": len(names)}
         case Notification() as notification:
             matched = await systems_now(services, notification.id)
-            within = services.clock.now_ms() - notification.reporting_within
-            members = await systems_in(services, matcher_of(services, notification.group_id))
-            views = services.systems.by_name
-            reporting = sum(views[name].heard > within for name in members)
-            return {"systems": matched[:50], "total": len(matched), "members": len(members), "reporting": reporting,
-                    "sentence": notification.threshold.text(), "threshold": notification.threshold}  # fmt: skip
+            return {"systems": matched[:50], "total": len(matched), **await _reporting(services, draft.document)}
+        case None if kind == Notification.kind:
+            return await _reporting(services, draft.document)
         case _:
             return {}
+
+
+async def _reporting(services: Console, document: Mapping[str, Any]) -> dict[str, Any]:
+    """How many systems of the group report, and what the threshold comes to with so many, as the form stands."""
+    group = next(
+        (one for one in services.directory.state.of_kind(Group.kind) if one.name == document.get("group")), None
+    )
+    members = await systems_in(services, matcher_of(services, group.id if group else None))
+    try:
+        within = parse_duration(str(document["reporting_within"]))
+    except (KeyError, ValueError):
+        within = DEFAULT_REPORTING_WITHIN_MS
+    since = services.clock.now_ms() - within
+    reporting = sum(services.systems.by_name[name].heard > since for name in members)
+    spoken = threshold_words(document.get("threshold"), reporting)
+    return {"members": len(members), "reporting": reporting, "sentence": spoken}

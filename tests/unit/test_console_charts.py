@@ -1,0 +1,79 @@
+"""What trials of rules are drawn as."""
+
+from __future__ import annotations
+
+import pytest
+
+from tocsin.console.pages.charts import HEIGHT, WIDTH, chart_of_trial, timeline_of
+from tocsin.console.pages.record_form import threshold_words
+from tocsin.console.trial.dry_run_job import Active, Change, Curve, Outcome
+from tocsin.shared.configuration.records import Sensor
+
+HOUR = 3_600_000
+MIDNIGHT = 20_000 * 24 * HOUR
+SENSOR = Sensor(id="s", name="S", metric="m", trigger="> 90", clear="< 80")  # type: ignore[arg-type]
+POINTS = ((MIDNIGHT, 50.0), (MIDNIGHT + HOUR, 95.0), (MIDNIGHT + 2 * HOUR, 70.0))
+
+
+def outcome(**more: object) -> Outcome:
+    return Outcome(since=MIDNIGHT, until=MIDNIGHT + 24 * HOUR, readings=3, refused=0, **more)  # type: ignore[arg-type]
+
+
+def test_a_change_is_marked_on_its_curve_with_the_thresholds() -> None:
+    changes = (
+        Change(MIDNIGHT + HOUR, "A", None, "triggered", None, 95.0),
+        Change(MIDNIGHT + HOUR, "not drawn", None, "triggered", None, 99.0),
+        Change(MIDNIGHT + 2 * HOUR, "A", None, "clear", None, 70.0),
+    )
+    chart = chart_of_trial(outcome(curves=(Curve("A", None, POINTS),), changes=changes), SENSOR)
+    assert chart is not None
+    assert [(bound.text, bound.kind) for bound in chart.bounds] == [("> 90", ""), ("< 80", "clear")]
+    places = chart.curves[0].points.split()
+    assert [f"{mark.x},{mark.y}" for mark in chart.marks] == places[1:]
+    assert [mark.state for mark in chart.marks] == ["triggered", "clear"]
+    assert all(0 <= mark.x <= WIDTH and 0 <= mark.y <= HEIGHT for mark in chart.marks)
+
+
+def test_levels_are_drawn_with_their_names() -> None:
+    levels = [{"name": "warning", "trigger": "> 80"}, {"name": "critical", "trigger": "> 95"}]
+    sensor = Sensor(id="s", name="S", metric="m", levels=levels)  # type: ignore[arg-type]
+    chart = chart_of_trial(outcome(curves=(Curve("A", None, POINTS),)), sensor)
+    assert chart is not None
+    assert [bound.text for bound in chart.bounds] == ["warning > 80", "critical > 95"]
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert chart_of_trial(outcome(), SENSOR) is None
+
+
+def test_activations_are_bars_in_the_time_that_was_tried() -> None:
+    active = (
+        Active(MIDNIGHT + 6 * HOUR, MIDNIGHT + 12 * HOUR, 3, 8, ("A",)),
+        Active(MIDNIGHT + 18 * HOUR, MIDNIGHT + 18 * HOUR + 1, 1, 8, ("A",)),
+        Active(MIDNIGHT + 24 * HOUR - 1, None, 1, 8, ("A",)),
+    )
+    line = timeline_of(outcome(activations=active))
+    quarter = WIDTH / 4
+    assert [(bar.x, bar.width) for bar in line.bars] == [
+        (quarter, quarter),
+        (3 * quarter, 2.0),  # the shortest can still be seen
+        (WIDTH - 2.0, 2.0),
+    ]
+    assert line.bars[0].text.endswith("06:00:00 to 2024-10-04 12:00:00: 3 of 8 reporting")
+    assert [text for _, text in line.ticks] == [f"{hour:02}:00" for hour in range(0, 24, 3)]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "reporting", "words"),
+    [
+        ("24%", 8, "24% of systems currently reporting: that is 2 of 8 right now"),
+        ("25%", 8, "25% of systems currently reporting: that is 2 of 8 right now"),
+        ("0.5%", 100_000, "0.5% of systems currently reporting: that is 500 of 100000 right now"),
+        ("24%", 0, "24% of systems currently reporting"),
+        (1, 8, "1 system currently reporting"),
+        ("many", 8, ""),
+        (None, 8, ""),
+    ],
+)
+def test_a_percentage_is_said_in_systems(threshold: object, reporting: int, words: str) -> None:
+    assert threshold_words(threshold, reporting) == words
