@@ -29,12 +29,14 @@ from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.change import SensorChange
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
+from tocsin.shared.schemas.system import MatchedSystem, system_key
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.topics import (
     ACTIVATIONS,
     DELIVERY_AUDIT,
     DELIVERY_DEAD_LETTER,
     NOTIFICATION_EVENTS,
+    NOTIFICATION_SYSTEMS,
     SENSOR_CHANGES,
     SENSOR_READINGS,
 )
@@ -154,6 +156,12 @@ class Scenery:
             for number in (1, 2, 3)
         ]  # fmt: skip
         self._produce(SENSOR_CHANGES, [(one.system, one.encode()) for one in changes])
+        matched = [
+            MatchedSystem(notification_id=self.notifications[0].id, system=one.system, partition=0, since=one.time)
+            for one in changes
+        ]
+        rows = [(system_key(one.notification_id, one.system).decode(), one.encode()) for one in matched]
+        self._produce(NOTIFICATION_SYSTEMS, rows)
 
     def _activations(self) -> Any:
         events, activations = [], []

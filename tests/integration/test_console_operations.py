@@ -11,29 +11,37 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from confluent_kafka import TopicPartition
 
-from consoling import TOKENS, RunningConsole, console_settings, with_accounts
+from consoling import NOW, TOKENS, RunningConsole, console_settings, with_accounts
 from delivering import SECRET, audits, delivery_for, event_of, notification_for, put_deliveries
 from receiver import Receiver
 from support import eventually
+from tocsin.console.lag import groups, read_lags
 from tocsin.console.state import Put
 from tocsin.console.store import Store
 from tocsin.deploy.stack import Stack
 from tocsin.dispatcher.core import audit
 from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.reading import ends_of
+from tocsin.dispatcher.settings import DispatcherSettings, RouterSettings
+from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
-from tocsin.shared.configuration.records import Recipient, Sensor
+from tocsin.shared.configuration.records import Dismissal, Recipient, Sensor
 from tocsin.shared.headers import Headers
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
 from tocsin.shared.schemas.system import UNTIL_HEADER, MatchedSystem, system_key
+from tocsin.shared.settings import CommonSettings
 from tocsin.shared.topics import (
     ACTIVATIONS,
+    ACTIVATOR_CHANGELOG,
     DELIVERY_AUDIT,
     DELIVERY_DEAD_LETTER,
     NOTIFICATION_EVENTS,
     NOTIFICATION_SYSTEMS,
+    SENSOR_READINGS,
 )
 
 pytestmark = pytest.mark.kafka
@@ -42,6 +50,7 @@ ONE = Recipient(id=str(uuid.uuid4()), name="One", type="distribution-list", emai
 TWO = Recipient(id=str(uuid.uuid4()), name="Two", type="distribution-list", email="two@example.com")
 SENSOR = Sensor(id="s1", name="CPU busy", metric="cpu", trigger="> 90")  # type: ignore[arg-type]
 NOTIFICATION = notification_for(ONE, TWO)
+OTHER = notification_for(ONE, name="Others")
 
 
 def end(running: RunningConsole, delivery: Delivery, kind: str, reason: str | None = None) -> None:
@@ -57,11 +66,18 @@ def end(running: RunningConsole, delivery: Delivery, kind: str, reason: str | No
     assert producer.flush(10) == 0
 
 
+def send(running: RunningConsole, topic: str, *records: tuple[str, bytes | None]) -> None:
+    producer = kafka.producer(running.settings.kafka)
+    for key, value in records:
+        producer.produce(running.settings.topic(topic), key=key.encode(), value=value)
+    assert producer.flush(10) == 0
+
+
 @pytest.fixture(scope="module")
 def running(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]:
     settings = console_settings(stack, tmp_path_factory.mktemp("console"))
     with_accounts(settings)
-    Store(settings, "test").write(lambda state: [Put(one) for one in (ONE, TWO, SENSOR, NOTIFICATION)])
+    Store(settings, "test").write(lambda state: [Put(one) for one in (ONE, TWO, SENSOR, NOTIFICATION, OTHER)])
     with RunningConsole(settings) as console:
         yield console
 
@@ -125,6 +141,87 @@ def test_systems_at_the_activation_beyond_those_that_its_record_names(running: R
     path = f"/api/v1/activations/{activation.id}/systems?at=activation&limit=200"
     eventually(lambda: (found := viewer.get(path)).status == 200 and found.json()["items"] == systems)
     assert viewer.get(path).json()["total"] == 130
+
+
+def test_an_activation_is_dismissed_once_and_while_it_is_open(running: RunningConsole) -> None:
+    operator, settings = running.client("operator"), running.settings
+    made = [
+        Activation(
+            id=str(uuid.uuid4()), notification=Ref(id=NOTIFICATION.id, name="Finance is slow"), state=state,
+            activated_at=1_764_064_800_000, matched=1, reporting=8, systems_total=1, systems_at_activation=("FIN-1",),
+        )
+        for state in ("active", "resolved")
+    ]  # fmt: skip
+    send(running, ACTIVATIONS, *((one.id, one.encode()) for one in made))
+    active, over = (f"/api/v1/activations/{one.id}" for one in made)
+    eventually(lambda: operator.get(over).status == 200)
+    assert operator("POST", f"{over}/dismiss").status == 409
+    assert operator("POST", f"{active}/dismiss", {"comment": "x", "by": "me"}).status == 422
+    assert running.client("viewer")("POST", f"{active}/dismiss").status == 403
+    dismissed = operator("POST", f"{active}/dismiss", {"comment": "known"})
+    assert dismissed.json() == {"id": made[0].id, "dismissed": True}
+    assert operator("POST", f"{active}/dismiss").json() == {"id": made[0].id, "dismissed": False}
+    found = Store(settings, "test").read().find(Dismissal.kind, made[0].id)
+    assert isinstance(found, Dismissal)
+    assert (found.dismissed_by, found.comment) == ("token:operator-token", "known")
+    assert operator("POST", "/api/v1/activations/unknown/dismiss").status == 404
+
+
+def test_systems_are_those_that_the_detectors_say_match(running: RunningConsole) -> None:
+    viewer = running.client("viewer")
+    names = ("M-1", "M-2", "M/3")
+    readings = [(name, f'{{"system":"{name}","metric":"cpu","value":1,"time":{NOW}}}'.encode()) for name in names]
+    send(running, SENSOR_READINGS, *readings)
+    rows = [MatchedSystem(notification_id=OTHER.id, system=name, partition=0, since=NOW) for name in names]
+    keys = [system_key(OTHER.id, name).decode() for name in names]
+    activation = Activation(
+        id=str(uuid.uuid4()), notification=Ref(id=OTHER.id, name="Others"), state="active",
+        activated_at=NOW, matched=3, reporting=8, systems_total=0, systems_at_activation=(),
+    )  # fmt: skip
+    send(running, ACTIVATIONS, (activation.id, activation.encode()))
+    send(running, NOTIFICATION_SYSTEMS, *((key, one.encode()) for key, one in zip(keys, rows, strict=True)))
+    path = f"/api/v1/activations/{activation.id}/systems"
+    eventually(lambda: viewer.get(path).status == 200 and viewer.get(path).json()["items"] == list(names))
+
+    def triggered() -> dict[str, int]:
+        return {one["name"]: one["triggered"] for one in viewer.get("/api/v1/systems?search=m").json()["items"]}
+
+    # No sensor-change is kept of these: what matches a notification has its sensors triggered.
+    eventually(lambda: triggered() == dict.fromkeys(names, 1))
+    assert "Others" in viewer.get("/system?name=M/3").text
+    send(running, NOTIFICATION_SYSTEMS, (keys[0], rows[0].encode()), *((key, None) for key in keys[:2]))
+    eventually(lambda: viewer.get(path).json()["items"] == ["M/3"])
+    assert triggered() == {"M-1": 0, "M-2": 0, "M/3": 1}
+
+
+def test_lag_is_what_lies_beyond_the_committed_offsets(running: RunningConsole) -> None:
+    settings = running.settings
+    before = {one.topic: one.behind for one in read_lags(settings, kafka.admin(settings.kafka))}
+    send(running, NOTIFICATION_EVENTS, *((NOTIFICATION.id, b"{}") for _ in range(3)))
+    now = {one.topic: one for one in read_lags(settings, kafka.admin(settings.kafka))}
+    assert now[NOTIFICATION_EVENTS].behind == before[NOTIFICATION_EVENTS] + 3
+    places = [(settings.topic(NOTIFICATION_EVENTS), number) for number in range(settings.partitions_default)]
+    reader = kafka.consumer(settings.kafka, now[NOTIFICATION_EVENTS].group)
+    offsets = [TopicPartition(*place, end) for place, (_, end) in ends_of(settings, places).items()]
+    reader.commit(offsets=offsets, asynchronous=False)
+    reader.close()
+    after = {one.topic: (one.behind, one.members) for one in read_lags(settings, kafka.admin(settings.kafka))}
+    assert after[NOTIFICATION_EVENTS] == (0, 0)
+    viewer = running.client("viewer")
+    shown = eventually(lambda: (found := viewer.get("/api/v1/lag").json())["read_at"] and found)
+    assert [one["service"] for one in shown["items"]][:4] == ["detector", "activator", "router", "dispatcher"]
+    assert "How far the services are behind" in viewer.get("/").text
+
+
+def test_the_groups_are_those_of_the_services(running: RunningConsole) -> None:
+    given = {"kafka": running.settings.kafka, "topic_prefix": "p."}
+    names = {service: group for service, (group, _) in groups(CommonSettings.load(**given)).items()}
+    assert names == {
+        "detector": DetectorSettings.load(**given).group,
+        "activator": f"p.{ACTIVATOR_CHANGELOG}".removesuffix("-activator-notifications-changelog"),
+        "router": RouterSettings.load(**given).router_group,
+        "dispatcher": DispatcherSettings.load(**given).dispatcher_group,
+    }
 
 
 def test_a_dead_letter_is_replayed_once(running: RunningConsole) -> None:

@@ -20,6 +20,7 @@ from tocsin.console.dry_runs import DryRunPolicy, DryRuns
 from tocsin.console.editor import Editor
 from tocsin.console.findings import Findings
 from tocsin.console.json_nodes import parse_json, to_node
+from tocsin.console.lag import LagFeed
 from tocsin.console.models.database import Database
 from tocsin.console.models.hub import Hub
 from tocsin.console.models.queries import Queries
@@ -76,6 +77,8 @@ TABLE = {
     "GET /api/v1/activations": VIEWER,
     "GET /api/v1/activations/{id}": VIEWER,
     "GET /api/v1/activations/{id}/systems": VIEWER,
+    "POST /api/v1/activations/{id}/dismiss": OPERATOR,
+    "GET /api/v1/lag": VIEWER,
     "GET /api/v1/deliveries": VIEWER,
     "GET /api/v1/deliveries/{id}": VIEWER,
     "GET /api/v1/dead-letters": VIEWER,
@@ -177,6 +180,7 @@ def build() -> web.Application:
         hub=Hub(asyncio.get_running_loop()),
         feed=NoFeed(),  # type: ignore[arg-type]
         dry_runs=DryRuns(settings, DryRunPolicy(1, 1.0)),
+        lag=LagFeed(settings, clock, lambda topics: None),
     )
     api = api_routes()
     document = api_document(api)

@@ -1,9 +1,9 @@
-"""Which systems a notification matches now, from what sensors have published and what systems have reported."""
+"""Which systems a notification matches now, and which sensors are triggered on a system."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tocsin.console.web.context import Console
 from tocsin.shared.configuration.groups import group_matcher
@@ -13,16 +13,34 @@ Matches = Callable[[str, Mapping[str, str]], bool]
 
 
 async def systems_now(services: Console, notification_id: str) -> list[str]:
-    """On which all of its sensors are triggered, in its group; sorted. Empty when there is no such notification."""
-    found = services.directory.get(Notification.kind, notification_id)
-    if not isinstance(found, Notification):
+    """Those the detectors count as matched, sorted; of a notification that is gone, none."""
+    if services.directory.get(Notification.kind, notification_id) is None:
         return []
-    matched: set[str] | None = None
-    for use in found.sensors:
-        on = await services.queries.triggered_on(use.sensor_id, use.instance)
-        matched = on if matched is None else matched & on
-    matches = matcher_of(services, found.group_id)
-    return sorted(name for name in matched or () if matches(name, tags_of(services, name)))
+    return await services.queries.matched_systems(notification_id)
+
+
+async def notifications_matched(services: Console, system: str) -> list[tuple[Notification, int]]:
+    """The notifications that a system matches now, each with the time since when (epoch ms), the newest first."""
+    rows = await services.queries.matches_of_systems([system])
+    found = ((services.directory.get(Notification.kind, row["notification_id"]), row["since"]) for row in rows)
+    kept = [(one, since) for one, since in found if isinstance(one, Notification)]
+    return sorted(kept, key=lambda one: -one[1])
+
+
+async def triggered_by_system(services: Console, systems: Sequence[str]) -> dict[str, set[str]]:
+    """Ids of the sensors that are triggered on each of these.
+
+    What sensors have published is kept for some days only. A system that matches a notification has all of its sensors
+    triggered, however long ago that began.
+    """
+    found: dict[str, set[str]] = {}
+    for row in await services.queries.triggered_on_systems(systems):
+        found.setdefault(row["system"], set()).add(row["sensor_id"])
+    for row in await services.queries.matches_of_systems(systems):
+        notification = services.directory.get(Notification.kind, row["notification_id"])
+        if isinstance(notification, Notification):
+            found.setdefault(row["system"], set()).update(use.sensor_id for use in notification.sensors)
+    return found
 
 
 def matcher_of(services: Console, group_id: str | None) -> Matches:

@@ -11,6 +11,7 @@ from tocsin.console.cli.configuration import key_ring
 from tocsin.console.directory import Directory
 from tocsin.console.dry_runs import DryRunPolicy, DryRuns
 from tocsin.console.editor import Editor
+from tocsin.console.lag import LagFeed
 from tocsin.console.models.database import Database
 from tocsin.console.models.feed import Feed
 from tocsin.console.models.hub import Hub
@@ -50,14 +51,17 @@ def build_console(
     systems_feed = SystemsFeed(settings, systems, hub.changed)
     policy_of_runs = DryRunPolicy(settings.console_dry_run_readings, settings.console_dry_run_time / 1000)
     dry_runs = DryRuns(settings, policy_of_runs)
+    lag = LagFeed(settings, clock, hub.changed)
     # Last in, first out: what feeds stops before what it fills.
     life.add("read models", database.close)
     life.add("feed", feed.close)
     life.add("systems", systems_feed.close)
     life.add("dry runs", dry_runs.close)
+    life.add("lag", lag.close)
     follower.listen(lambda configuration: hub.changed({"configuration"}))
     feed.start()
     systems_feed.start()
+    lag.start()
     return Console(
         settings=settings,
         clock=clock,
@@ -74,4 +78,5 @@ def build_console(
         hub=hub,
         feed=feed,
         dry_runs=dry_runs,
+        lag=lag,
     )

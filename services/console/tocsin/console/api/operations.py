@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from tocsin.console.api.requests import (
     json_body,
     limit_of,
     only_fields,
+    optional_body,
     text_field,
 )
 from tocsin.console.api.shapes import (
@@ -31,18 +33,22 @@ from tocsin.console.api.shapes import (
     DeadLetterRow,
     DeliveryDetail,
     DeliveryRow,
+    DismissDocument,
+    Dismissed,
+    LagAnswer,
     ReplayDocument,
     Replayed,
     SystemNames,
     SystemRow,
 )
-from tocsin.console.matching import systems_now
+from tocsin.console.dismissing import dismiss_activation
+from tocsin.console.matching import systems_now, triggered_by_system
 from tocsin.console.models.database import Row
 from tocsin.console.models.queries import ACTIVATION_STATES, DELIVERY_STATES, Page, Wanted
 from tocsin.console.replaying import replay
 from tocsin.console.web.context import caller, console
 from tocsin.console.web.problems import not_found
-from tocsin.console.web.routes import Api, Query, Route
+from tocsin.console.web.routes import Api, Handler, Query, Route
 from tocsin.shared.times import format_rfc3339, parse_rfc3339
 
 _TIMES = ("routed_at", "updated_at", "next_at", "activated_at", "ended_at", "time")
@@ -61,11 +67,14 @@ def operation_routes(idempotency: Idempotency) -> list[Route]:
     listed = (LIMIT, CURSOR)
     at = Query("at", "`activation`: as it was then; without it: now", {"type": "string", "enum": ["activation", "now"]})
 
-    async def replay_once(request: web.Request) -> web.StreamResponse:
-        async def work() -> web.Response:
-            return await replay_letters(request)
+    def once(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            async def work() -> web.Response:
+                return await handler(request)
 
-        return await idempotency.once(request, caller(request), console(request).clock.now_ms(), work)
+            return await idempotency.once(request, caller(request), console(request).clock.now_ms(), work)
+
+        return handle
 
     return [
         Route(
@@ -93,6 +102,22 @@ def operation_routes(idempotency: Idempotency) -> list[Route]:
             list_affected,
             "viewer",
             Api("Systems affected, at the activation or now", "activations", answer=SystemNames, query=(at, *listed)),
+        ),
+        Route(
+            "POST",
+            f"{activations}/{{id}}/dismiss",
+            once(dismiss),
+            "operator",
+            Api(
+                "End an open activation by hand", "activations", body=DismissDocument, answer=Dismissed, refuses=(409,)
+            ),
+        ),
+        Route(
+            "GET",
+            "/api/v1/lag",
+            show_lag,
+            "viewer",
+            Api("How far each service is behind, as it was read last", "operations", answer=LagAnswer),
         ),
         Route(
             "GET",
@@ -136,7 +161,7 @@ def operation_routes(idempotency: Idempotency) -> list[Route]:
         Route(
             "POST",
             "/api/v1/dead-letters/replay",
-            replay_once,
+            once(replay_letters),
             "operator",
             Api("Take dead letters up again", "dead letters", body=ReplayDocument, answer=Replayed),
         ),
@@ -306,17 +331,33 @@ async def list_systems(request: web.Request) -> web.StreamResponse:
     after, limit = cursor_of(request, str), limit_of(request)
     search = request.query.get("search", "").casefold()
     names = await asyncio.to_thread(services.systems.names)
-    problems = await services.queries.problems_by_system()
+    fitting = (name for name in names if (after is None or name > after[0]) and search in name.casefold())
+    page = list(islice(fitting, limit + 1))
+    triggered = await triggered_by_system(services, page[:limit])
     items: list[dict[str, Any]] = []
-    for name in names:
-        if (after is not None and name <= after[0]) or search not in name.casefold():
-            continue
-        if len(items) == limit:
-            return answer({"items": items, "next": encode_cursor([items[-1]["name"]])})
+    for name in page[:limit]:
         view = services.systems.by_name[name]
         row = {"name": name, "heard": format_rfc3339(view.heard), "tags": dict(view.tags)}
-        items.append({**row, "triggered": problems.get(name, 0)})
-    return answer({"items": items, "next": None})
+        items.append({**row, "triggered": len(triggered.get(name, ()))})
+    return answer({"items": items, "next": encode_cursor([page[limit - 1]]) if len(page) > limit else None})
+
+
+async def show_lag(request: web.Request) -> web.StreamResponse:
+    found = console(request).lag.current
+    items = [
+        {"service": one.service, "group": one.group, "topic": one.topic, "behind": one.behind, "members": one.members}
+        for one in found.rows
+    ]
+    return answer({"read_at": format_rfc3339(found.read_at) if found.read_at else None, "items": items})
+
+
+async def dismiss(request: web.Request) -> web.Response:
+    services, document = console(request), await optional_body(request)
+    only_fields(document, "comment")
+    comment = text_field(document, "comment", required=False) or ""
+    activation_id = request.match_info["id"]
+    done = await dismiss_activation(services, activation_id, caller(request).actor, comment)
+    return answer({"id": activation_id, "dismissed": done})
 
 
 async def list_changes(request: web.Request) -> web.StreamResponse:

@@ -253,3 +253,34 @@ class NotificationDryRun(DryRunAnswer):
     activation_count: int
     active_seconds: float
     activations: list[ActiveAnswer]
+
+
+class DismissDocument(BaseModel):
+    """Why an activation is ended by hand."""
+
+    model_config = _CLOSED
+    comment: str | None = Field(default=None, max_length=2_000)
+
+
+class Dismissed(BaseModel):
+    """`dismissed` is false when somebody had done it already."""
+
+    id: str
+    dismissed: bool
+
+
+class LagRow(BaseModel):
+    """What one service has not read yet of one topic."""
+
+    service: str
+    group: str
+    topic: str
+    behind: int = Field(description="Messages; a transaction's mark may count as one")
+    members: int = Field(description="Processes that take part now")
+
+
+class LagAnswer(BaseModel):
+    """`read_at` is null until it has been read once."""
+
+    read_at: str | None
+    items: list[LagRow]

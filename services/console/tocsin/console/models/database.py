@@ -63,6 +63,7 @@ CREATE TABLE matched (
     PRIMARY KEY (notification_id, system, place)
 ) WITHOUT ROWID;
 CREATE INDEX matched_by_time ON matched (notification_id, since);
+CREATE INDEX matched_by_system ON matched (system) WHERE until IS NULL;
 """
 
 

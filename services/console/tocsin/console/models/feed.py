@@ -85,7 +85,8 @@ class Feed:
         self._ends = {place: end for place, (first, end) in found.items() if end > first}
         self._total = max(1, sum(end - first for first, end in found.values()))
         self._read = 0
-        self._database.write([("DELETE FROM steps WHERE ?", [(1,)])])  # the only rows without a key of their own
+        # Rows without a key of their own, and those that compaction may have taken away with their tombstones.
+        self._database.write([("DELETE FROM steps WHERE ?", [(1,)]), ("DELETE FROM matched WHERE ?", [(1,)])])
         reader.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
         self._note_caught_up()
 
@@ -103,8 +104,8 @@ class Feed:
                 raise KafkaException(error)
         if batch.unreadable:
             log.warning("records that cannot be read are skipped", count=batch.unreadable)
-        if batch.rows:
-            self._database.write(batch.statements())
+        if statements := batch.statements():
+            self._database.write(statements)
         self._note_caught_up()
         if self.caught_up.is_set() and batch.touched:
             self._changed(batch.touched)

@@ -243,15 +243,26 @@ class Queries:
             [sensor_id, after, limit],
         )
 
-    async def triggered_on(self, sensor_id: str, instance: str | None) -> set[str]:
-        """Every system on which a sensor is triggered; on one instance, or on any."""
-        sql = "SELECT DISTINCT system FROM states WHERE sensor_id = ? AND state = 'triggered'"
-        more: list[Any] = [] if instance is None else [instance]
-        rows = await self._rows(sql + (" AND instance = ?" if more else ""), [sensor_id, *more])
-        return {row["system"] for row in rows}
+    async def matched_systems(self, notification_id: str) -> list[str]:
+        """Sorted."""
+        sql = "SELECT DISTINCT system FROM matched WHERE notification_id = ? AND until IS NULL ORDER BY system"
+        return [row["system"] for row in await self._rows(sql, [notification_id])]
 
-    async def problems_by_system(self) -> dict[str, int]:
+    async def matches_of_systems(self, systems: Sequence[str]) -> list[Row]:
+        """Notification, system and since when."""
+        marks = ", ".join("?" * len(systems))
+        sql = f"SELECT * FROM matched WHERE until IS NULL AND system IN ({marks})"  # noqa: S608  only question marks
+        return await self._rows(sql, list(systems))
+
+    async def triggered_on_systems(self, systems: Sequence[str]) -> list[Row]:
+        """System and sensor."""
+        marks = ", ".join("?" * len(systems))
+        sql = f"SELECT system, sensor_id FROM states WHERE state = 'triggered' AND system IN ({marks})"  # noqa: S608
+        return await self._rows(sql, list(systems))
+
+    async def systems_with_problems(self) -> set[str]:
+        """On which a sensor is triggered."""
         rows = await self._rows(
-            "SELECT system, count(*) AS count FROM states WHERE state = 'triggered' GROUP BY system"
+            "SELECT system FROM states WHERE state = 'triggered' UNION SELECT system FROM matched WHERE until IS NULL"
         )
-        return {row["system"]: row["count"] for row in rows}
+        return {row["system"] for row in rows}

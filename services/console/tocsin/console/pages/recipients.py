@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -18,6 +17,7 @@ from tocsin.console.pages.forms import form_of, see_other
 from tocsin.console.pages.lists import next_url, page_of
 from tocsin.console.pages.render import render
 from tocsin.console.replaying import replay
+from tocsin.console.standing import standing
 from tocsin.console.state import ConflictError
 from tocsin.console.tryout import Preview
 from tocsin.console.web.context import caller, console
@@ -25,7 +25,6 @@ from tocsin.console.web.routes import Route
 from tocsin.console.yaml_export import dump_yaml
 from tocsin.shared.configuration.names import fold
 from tocsin.shared.configuration.records import Recipient
-from tocsin.shared.schemas.recipient_state import RecipientState
 
 PER_PAGE = 100
 
@@ -49,31 +48,6 @@ def recipient_pages() -> list[Route]:
         Route("GET", f"{one}/export.yaml", export_yaml, "viewer"),
         Route("GET", f"{one}/export.sh", export_curl, "editor"),
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a recipient stands, in a word, and what tone it has."""
-
-    word: str
-    tone: str
-    why: str = ""
-
-
-def standing(recipient: Recipient, state: RecipientState | None) -> Standing:
-    """By hand before by circuit."""
-    if not recipient.enabled:
-        return Standing("disabled", "bad", "by hand")
-    if state and state.disabled_at is not None and state.disabled_at > recipient.enabled_at:
-        why = {"gone": "it answered 410 Gone", "failing": "nothing but failures for days"}
-        return Standing("disabled", "bad", why.get(state.disabled_because or "", ""))
-    if recipient.paused:
-        return Standing("paused", "warn", "its deliveries wait")
-    if state and state.opened_at is not None:
-        return Standing("circuit open", "bad", f"failing: {state.last_reason or 'no answer'}")
-    if state and state.failures_in_a_row:
-        return Standing("failing", "warn", state.last_reason or "")
-    return Standing("ready", "good")
 
 
 async def list_recipients(request: web.Request) -> web.StreamResponse:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from aiohttp import web
 
 from tocsin.console.api.requests import cursor_of
-from tocsin.console.matching import systems_now
+from tocsin.console.dismissing import dismiss_activation as dismiss_by_hand
+from tocsin.console.matching import notifications_matched, systems_now, triggered_by_system
 from tocsin.console.models.queries import ACTIVATION_STATES, DAY_MS, Wanted
 from tocsin.console.pages.charts import spark
 from tocsin.console.pages.forms import form_of, see_other, text
 from tocsin.console.pages.lists import next_url, page_of
-from tocsin.console.pages.recipients import standing
 from tocsin.console.pages.render import render
-from tocsin.console.quieting import dismiss
+from tocsin.console.standing import standing
 from tocsin.console.web.context import API_DOCUMENT, caller, console
 from tocsin.console.web.problems import not_found
 from tocsin.console.web.routes import Route
 from tocsin.shared.configuration.records import DEFAULT_REPORTING_WITHIN_MS, Notification, Recipient
 
 SHOWN_SYSTEMS = 200
+MAX_COMMENT = 2_000
 
 
 def watching_pages() -> list[Route]:
@@ -57,6 +58,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
         empty=not recipients and not services.directory.notifications(),
         unreadable=services.directory.state.unreadable,
         day_ms=DAY_MS,
+        lag=services.lag.current,
     )
 
 
@@ -97,30 +99,26 @@ async def show_activation(request: web.Request) -> web.StreamResponse:
 
 async def dismiss_activation(request: web.Request) -> web.StreamResponse:
     services, data = console(request), await form_of(request)
-    activation_id, who = request.match_info["id"], caller(request).actor
-    if await services.queries.activation(activation_id) is None:
-        raise not_found(f"activation {activation_id[:64]}")
-    now, comment = services.clock.now_ms(), text(data, "comment")[:2_000]
-    made = services.editor.new_id()
-    await services.editor.write(
-        lambda state: dismiss(state, activation_id, by=who, comment=comment, new_id=made, now_ms=now), who
-    )
+    activation_id = request.match_info["id"]
+    comment = text(data, "comment")[:MAX_COMMENT]
+    await dismiss_by_hand(services, activation_id, caller(request).actor, comment)
     return see_other(f"/activations/{activation_id}")
 
 
 async def list_systems(request: web.Request) -> web.StreamResponse:
     services = console(request)
     search = request.query.get("search", "").casefold()
-    problems = await services.queries.problems_by_system()
     names = [name for name in services.systems.names() if search in name.casefold()]
     if request.query.get("show") == "triggered":
+        problems = await services.queries.systems_with_problems()
         names = [name for name in names if name in problems]
     page, last = page_of(request, names, lambda name: name, 100)
+    triggered = await triggered_by_system(services, page)
     views = services.systems.by_name
     return render(
         request,
         "systems.html",
-        rows=[(name, views[name], problems.get(name, 0)) for name in page],
+        rows=[(name, views[name], len(triggered.get(name, ()))) for name in page],
         total=len(names),
         next_url=next_url(request, last),
     )
@@ -131,11 +129,12 @@ async def show_system(request: web.Request) -> web.StreamResponse:
     services, name = console(request), request.query.get("name", "")
     view = services.systems.by_name.get(name)
     states = await services.queries.states_of_system(name)
-    if view is None and not states:
+    matched = await notifications_matched(services, name)
+    if view is None and not states and not matched:
         raise not_found(f"system {name[:64]!r} that has been heard lately")
     series = sorted(view.series.items(), key=lambda one: (one[0][0], one[0][1] or "")) if view else []
     rows = [(metric, instance, latest, spark(list(latest.history or ()))) for (metric, instance), latest in series]
-    return render(request, "system.html", name=name, view=view, rows=rows[:500], states=states)
+    return render(request, "system.html", name=name, view=view, rows=rows[:500], states=states, matched=matched)
 
 
 async def list_changes(request: web.Request) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from tocsin.console.access.throttle import Throttle
 from tocsin.console.directory import Directory
 from tocsin.console.dry_runs import DryRuns
 from tocsin.console.editor import Editor
+from tocsin.console.lag import LagFeed
 from tocsin.console.models.feed import Feed
 from tocsin.console.models.hub import Hub
 from tocsin.console.models.queries import Queries
@@ -46,6 +47,7 @@ class Console:
     hub: Hub
     feed: Feed
     dry_runs: DryRuns
+    lag: LagFeed
 
 
 CONSOLE: web.AppKey[Console] = web.AppKey("console", Console)
