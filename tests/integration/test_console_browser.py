@@ -265,6 +265,7 @@ def test_a_notification_is_made_and_says_what_it_matches_now(admin: BrowserConte
 
 def test_rules_are_tried_before_they_are_saved_without_scripts(opened: Browser, running: RunningConsole) -> None:
     context = signed_in(opened, running, java_script_enabled=False)
+    context.set_default_timeout(60_000)  # the first run loads the detector, and compiles it where its sources are new
     page = context.new_page()
     page.goto("/sensors/new")
     page.get_by_label("Name", exact=True).fill("Tried")

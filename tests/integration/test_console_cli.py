@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,79 @@ def test_the_doctor_says_what_is_wrong(settings: ConsoleSettings) -> None:
     assert "OK     topics" in well
     ill = tocsin(settings, "doctor", code=1, TOCSIN_TOPIC_PREFIX="nothing-here.")
     assert "run: tocsin topics apply" in ill
+
+
+RULES = """
+sensors: [{name: CPU busy, metric: cpu.percent, trigger: "> 90"}]
+groups: [{name: Finance, systems: ["FIN-*"]}]
+recipients:
+  - {name: Desk one, type: system, webhook: {url: "https://example.com/hook", authentication: {type: off}}}
+  - {name: On call, type: distribution-list, email: oncall@example.com, paused: true}
+notifications: [{name: Finance is slow, sensors: [CPU busy], group: Finance, threshold: 25%, recipients: [On call]}]
+"""
+
+
+@pytest.fixture(scope="module")
+def applied(settings: ConsoleSettings, tmp_path_factory: pytest.TempPathFactory) -> ConsoleSettings:
+    rules = tmp_path_factory.mktemp("rules") / "rules.yaml"
+    rules.write_text(RULES)
+    tocsin(settings, "apply", "-f", str(rules))
+    return settings
+
+
+def test_records_are_listed_and_shown(applied: ConsoleSettings) -> None:
+    assert tocsin(applied, "sensors", "list").splitlines()[1].split("  ")[0] == "CPU busy"
+    listed = json.loads(tocsin(applied, "notifications", "list", "--search", "FINANCE", "-o", "json"))
+    assert [(one["name"], one["threshold"]) for one in listed] == [("Finance is slow", "25%")]
+    assert "there is no such group" in tocsin(applied, "groups", "list", "--search", "nothing")
+    shown = json.loads(tocsin(applied, "groups", "show", "finance", "-o", "json"))
+    assert (shown["name"], shown["systems"]) == ("Finance", ["FIN-*"])
+    assert json.loads(tocsin(applied, "groups", "show", shown["id"], "-o", "json")) == shown
+    assert "did you mean 'CPU busy'" in tocsin(applied, "sensors", "show", "CPU bus", code=1)
+    assert "trigger: '> 90'" in tocsin(applied, "sensors", "show", "CPU busy")
+
+
+def test_recipients_are_listed_with_how_they_stand(applied: ConsoleSettings) -> None:
+    table = tocsin(applied, "recipients", "list")
+    assert [line.split()[-1] for line in table.splitlines()[1:]] == ["ready", "wait"]
+    troubled = json.loads(tocsin(applied, "recipients", "list", "--in-trouble", "-o", "json"))
+    assert [(one["name"], one["state"]) for one in troubled] == [("On call", "paused")]
+    assert "oncall@example.com" in tocsin(applied, "recipients", "show", "on call")
+
+
+def test_top_shows_rates_lag_and_recipients_in_trouble_in_plain_lines(applied: ConsoleSettings) -> None:
+    first, *rest = tocsin(applied, "top", "--once", "--every", "200ms").splitlines()
+    assert re.search(r"Z  readings [\d.,]+/s  changes [\d.,]+/s  events [\d.,]+/s", first)
+    services = [line.split()[1] for line in rest if line.startswith("  lag")]
+    assert services == ["detector", "activator", "router", "dispatcher", "dispatcher", "dispatcher"]
+    assert "  recipient  On call  paused  its deliveries wait" in rest
+    assert "at least 100ms" in tocsin(applied, "top", "--every", "1ms", code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("tocsin", "rec"), {"recipients"}),
+        (("tocsin", "recipients", ""), {"list", "show", "pause", "resume", "disable", "enable"}),
+        (("tocsin", "recipients", "list", "--in"), {"--in-trouble"}),
+        (("tocsin", "deliveries", "list", "--state", "dead"), {"dead-lettered"}),
+    ],
+)
+def test_bash_completes_commands_and_options(words: tuple[str, ...], expected: set[str]) -> None:
+    script = f"""
+    eval "$(tocsin completion bash)"
+    COMP_WORDS=({" ".join(word or "''" for word in words)})
+    COMP_CWORD={len(words) - 1}
+    _tocsin_completion tocsin
+    printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path}, timeout=60, check=True
+    )
+    assert set(done.stdout.split()) == expected, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_their_scripts(settings: ConsoleSettings, shell: str) -> None:
+    assert f"_TOCSIN_COMPLETE={shell}_complete" in tocsin(settings, "completion", shell)

@@ -138,9 +138,9 @@ class DryRuns:
 def work(pipe: Pipe, kafka: KafkaSettings, topic_prefix: str) -> None:
     """The worker: jobs in, outcomes out, until the console closes the pipe or nothing comes for a while."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the console closes the pipe
+    do = _loaded(kafka, topic_prefix)
     with contextlib.suppress(OSError):
         os.nice(NICE)
-    do = _loaded(kafka, topic_prefix)
     bound_memory()
     pipe.send(None)  # ready
     with contextlib.suppress(EOFError, BrokenPipeError):

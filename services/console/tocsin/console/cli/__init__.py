@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from tocsin.shared.errors import TocsinError
 
@@ -19,7 +20,14 @@ _COMMANDS = {
     "apply": ("tocsin.console.cli.configuration:apply", "Bring the configuration to what YAML files say."),
     "export": ("tocsin.console.cli.configuration:export", "Print the configuration as YAML."),
     "get": ("tocsin.console.cli.configuration:get", "Show records of the configuration."),
-    "recipients": ("tocsin.console.cli.recipients:recipients", "Pause, resume, disable and enable recipients."),
+    "sensors": ("tocsin.console.cli.records:sensors", "List and show sensors."),
+    "groups": ("tocsin.console.cli.records:groups", "List and show groups."),
+    "schedules": ("tocsin.console.cli.records:schedules", "List and show schedules."),
+    "notifications": ("tocsin.console.cli.records:notifications", "List and show notifications."),
+    "recipients": (
+        "tocsin.console.cli.recipients:recipients",
+        "List, show, pause and disable recipients.",
+    ),
     "templates": ("tocsin.console.cli.templates:templates", "Ready webhooks for well-known services."),
     "secrets": ("tocsin.console.cli.secrets:secrets", "Make signing secrets; show the public key of one."),
     "check": ("tocsin.console.cli.check:check", "Check configuration: mistakes, and suspicious rules."),
@@ -34,6 +42,7 @@ _COMMANDS = {
     "deliveries": ("tocsin.console.cli.history:deliveries", "List and show deliveries with their attempts."),
     "activations": ("tocsin.console.cli.history:activations", "List and show activations."),
     "tail": ("tocsin.console.cli.tail:tail", "Show audit records, events or changes as they are written."),
+    "top": ("tocsin.console.cli.top:top", "Watch rates, consumer lag and recipients in trouble."),
     "doctor": ("tocsin.console.cli.doctor:doctor", "Look whether everything is there; say what to do."),
     "silence": ("tocsin.console.cli.silences:silence", "Keep notifications quiet for a while."),
     "dismiss": ("tocsin.console.cli.silences:dismiss", "End an open activation by hand."),
@@ -43,6 +52,7 @@ _COMMANDS = {
     "listen": ("tocsin.console.cli.listen:listen", "A receiver that verifies signatures and shows what came."),
     "dead-letters": ("tocsin.console.cli.dead_letters:dead_letters", "List, show and replay deliveries given up."),
     "ledger": ("tocsin.console.cli.ledger:ledger", "Prove that every delivery has one end."),
+    "completion": ("tocsin.console.cli.completion:completion", "Print a script that completes commands in a shell."),
     "bench": ("tocsin.deploy.bench:bench", "Measure this machine, each figure beside its reference."),
 }
 
@@ -60,6 +70,12 @@ class _Lazy(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Without importing what is not called."""
+        fitting = [(name, text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=text) for name, text in fitting]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -187,14 +187,20 @@ def get(kind: str, name: str | None, output: str) -> None:
     records = state.of_kind(wanted)
     if name is not None:
         records = [find_record(state, wanted, name)]
+    if output == "table" and not records:
+        click.echo(f"there are no {wanted.removesuffix('s')}s yet", err=True)
+    else:
+        print_records(records, state, output, one=name is not None)
+
+
+def print_records(records: Sequence[Record], state: State, output: str, *, one: bool = False) -> None:
+    """`one`: as JSON, the record itself instead of a list."""
     if output == "yaml":
         click.echo(dump_yaml(sections(records, state)), nl=False)
     elif output == "json":
         shown = [as_json(record, state) for record in records]
-        click.echo(json.dumps(shown if name is None else shown[0], indent=2, ensure_ascii=False))
-    elif not records:
-        click.echo(f"there are no {wanted.removesuffix('s')}s yet", err=True)
-    else:
+        click.echo(json.dumps(shown[0] if one else shown, indent=2, ensure_ascii=False))
+    elif records:
         for line in render_table(*_table(records, state)):
             click.echo(line)
 
@@ -223,12 +229,7 @@ def as_json(record: Record, state: State) -> dict[str, object]:
 
 def _table(records: Sequence[Record], state: State) -> tuple[list[str], list[list[str]]]:
     """Header and rows: the columns that tell records of a kind apart."""
-    names = names_of(state)
-    uses: dict[str, int] = {}
-    for notification in state.of_kind("notification"):
-        assert isinstance(notification, Notification)
-        for recipient_id in notification.recipient_ids:
-            uses[recipient_id] = uses.get(recipient_id, 0) + 1
+    names, uses = names_of(state), uses_of_recipients(state)
     match records[0]:
         case Sensor():
             header = ["name", "metric", "trigger", "clear", "for"]
@@ -247,6 +248,21 @@ def _table(records: Sequence[Record], state: State) -> tuple[list[str], list[lis
     return header, [_row(record, names, uses) for record in records]
 
 
+def uses_of_recipients(state: State) -> dict[str, int]:
+    """How many notifications name each, by id."""
+    uses: dict[str, int] = {}
+    for notification in state.of_kind("notification"):
+        assert isinstance(notification, Notification)
+        for recipient_id in notification.recipient_ids:
+            uses[recipient_id] = uses.get(recipient_id, 0) + 1
+    return uses
+
+
+def reached_by(recipient: Recipient) -> str:
+    """The address, or the method and URL."""
+    return recipient.email or (f"{recipient.webhook.method} {recipient.webhook.url}" if recipient.webhook else "")
+
+
 def _row(record: Record, names: dict[str, str], uses: dict[str, int]) -> list[str]:
     document = document_of(record, names)
     match record:
@@ -261,8 +277,7 @@ def _row(record: Record, names: dict[str, str], uses: dict[str, int]) -> list[st
             recipients = ", ".join(document.get("recipients", []))
             return [record.name, sensors, group, str(threshold_text(record.threshold)), recipients]
         case Recipient():
-            reached = record.email or (f"{record.webhook.method} {record.webhook.url}" if record.webhook else "")
-            return [record.name, record.type, reached, str(uses.get(record.id, 0))]
+            return [record.name, record.type, reached_by(record), str(uses.get(record.id, 0))]
         case Schedule():
             slots = "; ".join(f"{day} {', '.join(ranges)}" for day, ranges in record.slots.as_ranges().items())
             return [record.name, record.time_zone, slots or "never"]

@@ -22,9 +22,16 @@ from tocsin.console.yaml_export import dump_yaml
 from tocsin.dispatcher.reading import ends_of, read_until
 from tocsin.shared import kafka
 from tocsin.shared.errors import BrokerError
+from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.times import format_rfc3339
-from tocsin.shared.topics import ACTIVATIONS, DELIVERY_AUDIT, NOTIFICATION_EVENTS, NOTIFICATION_SYSTEMS
+from tocsin.shared.topics import (
+    ACTIVATIONS,
+    DELIVERY_AUDIT,
+    NOTIFICATION_EVENTS,
+    NOTIFICATION_SYSTEMS,
+    RECIPIENT_STATE,
+)
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,6 +71,16 @@ def _ask(topics: Sequence[str], question: Callable[[Queries], Awaitable[T]]) -> 
         return await question(queries)
 
     with read_models(CommonSettings.load(), *topics) as queries:
+        return asyncio.run(ask(queries))
+
+
+def recipient_standings(settings: CommonSettings) -> dict[str, RecipientState]:
+    """As the dispatchers see them, by id of the recipient."""
+
+    async def ask(queries: Queries) -> dict[str, RecipientState]:
+        return await queries.recipient_states()
+
+    with read_models(settings, RECIPIENT_STATE) as queries:
         return asyncio.run(ask(queries))
 
 

@@ -1,4 +1,4 @@
-"""`tocsin recipients pause | resume | enable | disable`: what an operator does by hand."""
+"""`tocsin recipients list | show | pause | resume | enable | disable`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
-from tocsin.console.cli.configuration import actor, find_record
+from tocsin.console.cli.configuration import actor, as_json, find_record, reached_by, uses_of_recipients
+from tocsin.console.cli.history import OUTPUT, recipient_standings
 from tocsin.console.cli.quiet import quiet_logs
+from tocsin.console.cli.records import print_documents, print_table, search_records, show_command
+from tocsin.console.standing import standing
 from tocsin.console.state import Operation, Put, State
 from tocsin.console.store import Store
 from tocsin.shared.clock import SystemClock
@@ -18,8 +21,34 @@ from tocsin.shared.settings import CommonSettings
 
 @click.group()
 def recipients() -> None:
-    """Hold recipients up and let them go on. What waits for them is kept, in order."""
+    """List recipients, hold them up and let them go on. What waits for them is kept, in order."""
     quiet_logs()
+
+
+@recipients.command("list")
+@click.option("--search", default="", help="Part of the name or the description.")
+@click.option("--in-trouble", is_flag=True, help="Only those that get nothing, or fail.")
+@OUTPUT
+def list_recipients(search: str, in_trouble: bool, output: str) -> None:
+    """List recipients with how they stand: ready, failing, circuit open, paused, disabled."""
+    settings = CommonSettings.load()
+    state = Store(settings, actor()).read()
+    stands = recipient_standings(settings)
+    found = [one for one in search_records(state, Recipient.kind, search) if isinstance(one, Recipient)]
+    rows = [(one, standing(one, stands.get(one.id))) for one in found]
+    rows = [(one, how) for one, how in rows if how.tone != "good" or not in_trouble]
+    if output == "table":
+        header = ["name", "type", "reached by", "notifications", "state", "why"]
+        uses = uses_of_recipients(state)
+        cells = [
+            [one.name, one.type, reached_by(one), str(uses.get(one.id, 0)), how.word, how.why] for one, how in rows
+        ]
+        print_table(header, cells, "recipients")
+    else:
+        print_documents([{**as_json(one, state), "state": how.word, "why": how.why} for one, how in rows], output)
+
+
+recipients.add_command(show_command(Recipient.kind))
 
 
 @recipients.command()
