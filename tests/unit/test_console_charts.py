@@ -1,11 +1,11 @@
-"""What trials of rules are drawn as."""
+"""What trials of rules are drawn as, and what forms make of numbers and weeks."""
 
 from __future__ import annotations
 
 import pytest
 
 from tocsin.console.pages.charts import HEIGHT, WIDTH, chart_of_trial, timeline_of
-from tocsin.console.pages.record_form import threshold_words
+from tocsin.console.pages.record_form import SPECS, SlotRow, preset_slots, read_document, slot_rows, threshold_words
 from tocsin.console.trial.dry_run_job import Active, Change, Curve, Outcome
 from tocsin.shared.configuration.records import Sensor
 
@@ -77,3 +77,28 @@ def test_activations_are_bars_in_the_time_that_was_tried() -> None:
 )
 def test_a_percentage_is_said_in_systems(threshold: object, reporting: int, words: str) -> None:
     assert threshold_words(threshold, reporting) == words
+
+
+def checked(rows: list[SlotRow]) -> list[str]:
+    return [value for row in rows for value, _, on in row.cells if on]
+
+
+def test_boxes_of_a_week_are_ranges_and_ranges_are_boxes() -> None:
+    chosen = ["mon-16", "mon-17", "mon-20", "sun-47"]
+    document = read_document(SPECS["schedule"], {"name": "S", "time_zone": "UTC"}, {"slot": chosen}.get)  # type: ignore[arg-type]
+    assert document["slots"] == {"mon": ["08:00-09:00", "10:00-10:30"], "sun": ["23:30-24:00"]}
+    assert sorted(checked(slot_rows(document["slots"]))) == sorted(chosen)
+    assert sorted(checked(slot_rows({"sat-sun": "00:00-00:30"}))) == ["sat-0", "sun-0"]
+    assert slot_rows(None)[17].cells[0] == ("mon-17", "Mon 08:30", False)
+
+
+@pytest.mark.parametrize("nonsense", ["mon-48", "mon-", "xyz-1", "mon--1", "mon-1e3", ""])
+def test_what_is_no_box_is_passed_over(nonsense: str) -> None:
+    chosen = {"slot": [nonsense, "tue-0"]}
+    document = read_document(SPECS["schedule"], {"name": "S"}, chosen.get)  # type: ignore[arg-type]
+    assert document["slots"] == {"tue": ["00:00-00:30"]}
+
+
+def test_a_preset_is_a_week_to_begin_with() -> None:
+    assert preset_slots("12x5") == {key: ["07:00-19:00"] for key in ("mon", "tue", "wed", "thu", "fri")}
+    assert (preset_slots("never"), preset_slots(""), preset_slots("13x4")) == ({}, None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from tocsin.console.pages.forms import text
 from tocsin.shared.configuration.records import ThresholdSpec
+from tocsin.shared.configuration.schedules import DAYS, PRESETS, SLOTS, parse_days, parse_range, ranges_of
 
 EVENTS = ("activated", "reminder", "resolved", "dismissed")
 BLANK_ROWS = 2
@@ -150,7 +152,7 @@ def _read(one: Input, form: Form, all_of: GetAll) -> Any:
         case "sensors":
             return _sensors(form)
         case "slots":
-            return _slots(form)
+            return _slots(all_of("slot"))
         case _:
             return text(form, one.name)
 
@@ -174,17 +176,19 @@ def _sensors(form: Form) -> list[Any]:
     return found
 
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+def _slots(chosen: Sequence[str]) -> dict[str, list[str]]:
+    """Boxes that are checked, such as `mon-16`: the half hour from 08:00; anything else is passed over."""
+    bits = dict.fromkeys(DAYS, 0)
+    for one in chosen:
+        day, _, slot = one.partition("-")
+        if day in bits and slot.isdecimal() and int(slot[:3]) < SLOTS:
+            bits[day] |= 1 << int(slot[:3])
+    return {day: ranges_of(found) for day, found in bits.items() if found}
 
 
-def _slots(form: Form) -> dict[str, list[str]]:
-    """Times of each day, as they are written in files: `08:00-18:00, 20:00-21:00`."""
-    found: dict[str, list[str]] = {}
-    for day in DAYS:
-        ranges = [part.strip() for part in form.get(f"slots-{day}", "").split(",") if part.strip()]
-        if ranges:
-            found[day] = ranges
-    return found
+def preset_slots(name: str) -> dict[str, list[str]] | None:
+    """Of a preset, to begin with."""
+    return PRESETS[name].as_ranges() if name in PRESETS else None
 
 
 def sensor_rows(value: Any) -> list[dict[str, str]]:
@@ -196,15 +200,29 @@ def sensor_rows(value: Any) -> list[dict[str, str]]:
     return rows + [{"sensor": "", "instance": "", "level": ""}] * (BLANK_ROWS if rows else 3)
 
 
-def slot_rows(value: Any) -> list[tuple[str, str]]:
-    """Days with their times; keys such as `mon-fri` are spread over their days."""
-    found = dict.fromkeys(DAYS, "")
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """One half hour through the week."""
+
+    time: str  # 08:30
+    whole: bool  # a full hour
+    cells: tuple[tuple[str, str, bool], ...]  # value of the box, what it is called, whether it is checked
+
+
+def slot_rows(value: Any) -> list[SlotRow]:
+    """All half hours of a day; what a document says of days and ranges is checked, and what it says wrongly is not."""
+    bits = dict.fromkeys(DAYS, 0)
     for key, ranges in (value or {}).items():
-        first, _, last = str(key).partition("-")
-        if first in DAYS and (last or first) in DAYS:
-            for day in DAYS[DAYS.index(first) : DAYS.index(last or first) + 1]:
-                found[day] = ", ".join(str(one) for one in ranges)
-    return list(found.items())
+        with contextlib.suppress(ValueError):
+            for day in parse_days(str(key)):
+                for one in [ranges] if isinstance(ranges, str) else ranges:
+                    bits[DAYS[day]] |= parse_range(str(one))
+    rows = []
+    for slot in range(SLOTS):
+        time = f"{slot // 2:02d}:{slot % 2 * 30:02d}"
+        cells = tuple((f"{day}-{slot}", f"{day.capitalize()} {time}", bool(bits[day] >> slot & 1)) for day in DAYS)
+        rows.append(SlotRow(time, slot % 2 == 0, cells))
+    return rows
 
 
 def threshold_parts(value: Any) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from tocsin.console.pages.record_form import (
     EVENTS,
     SPECS,
     FormSpec,
+    preset_slots,
     read_document,
     sensor_rows,
     slot_rows,
@@ -135,6 +136,8 @@ class _Pages:
         document = read_document(self._spec, data, lambda name: data.getall(name, []))
         document = {**read_rest(more, findings), **document}
         draft = Draft(stored, document, more, by_pointer(findings.all))
+        if (preset := preset_slots(data.get("preset", ""))) is not None:
+            return await self._page(request, replace(draft, document={**document, "slots": preset}))
         if data.get("do") == "again":
             return await self._page(request, draft)
         if findings.all:
@@ -201,6 +204,7 @@ class _Pages:
             used_by=services.directory.users_of(self._kind, draft.stored.id) if draft.stored else [],
             beside=await _beside_form(services, self._kind, draft),
             tried=self._kind in TRIED,
+            presets=tuple(PRESETS),
         )
 
 

@@ -18,6 +18,8 @@ from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
 
+_TEXTS = {404: "there is nothing at this address"}
+
 ErrorPage = Callable[[web.Request, ProblemError], web.StreamResponse]
 
 
@@ -42,7 +44,7 @@ def problem_of(error: Exception) -> ProblemError | None:  # a table, one line a 
             return ProblemError(500, str(error))
         case web.HTTPException() if error.status >= 400:
             kept = {name: value for name, value in error.headers.items() if name in ("Allow", "Retry-After")}
-            return ProblemError(error.status, error.reason, headers=kept)
+            return ProblemError(error.status, _TEXTS.get(error.status, error.reason), headers=kept)
         case _:
             return None
 
