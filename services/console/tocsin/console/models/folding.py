@@ -209,7 +209,7 @@ def _fold_matched(batch: Batch, key: bytes | None, value: bytes | None, stands: 
     else:
         since = parse_rfc3339(_matched.decode(value).since)
         batch.rows[MATCHED].append((notification_id, system, stands.offset, since))
-    batch.touched.add("systems")
+    batch.touched |= {"systems", f"system:{system}"}
 
 
 def _fold_change(batch: Batch, value: bytes) -> None:
