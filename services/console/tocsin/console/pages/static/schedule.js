@@ -17,12 +17,15 @@
     const [row, column] = place(event.target);
     rows[row + step[0]]?.[column + step[1]]?.focus();
   });
-  week.addEventListener("pointerdown", (event) => { if (event.target.matches("input")) painting = !event.target.checked; });
-  week.addEventListener("pointerover", (event) => {
-    if (painting !== null && event.buttons && event.target.matches("input")) event.target.checked = painting;
+  week.addEventListener("pointerdown", (event) => {
+    if (event.target.matches("input")) painting = { on: !event.target.checked, from: place(event.target) };
   });
-  week.addEventListener("pointerout", (event) => {
-    if (painting !== null && event.buttons && event.target.matches("input")) event.target.checked = painting;
+  week.addEventListener("pointerover", (event) => {
+    if (!painting || !event.buttons || !event.target.matches("input")) return;
+    const [[top, bottom], [left, right]] = place(event.target)
+      .map((to, at) => [Math.min(to, painting.from[at]), Math.max(to, painting.from[at])]);
+    if (top === bottom && left === right) return; // the click will switch it
+    for (const row of rows.slice(top, bottom + 1)) for (const box of row.slice(left, right + 1)) box.checked = painting.on;
   });
   document.addEventListener("pointerup", () => { painting = null; });
 }
