@@ -20,13 +20,18 @@ from typing import Any
 import pytest
 
 from support import eventually, read_all, settings_for, with_topics
+from tocsin.console.state import Delete, Put
+from tocsin.console.store import Store
 from tocsin.deploy.fleet import TOCSIN, Fleet, Member
 from tocsin.deploy.processes import Supervisor
 from tocsin.deploy.stack import Stack
 from tocsin.deploy.stack.ports import free_port
+from tocsin.shared.clock import SystemClock
+from tocsin.shared.configuration.records import Token
 from tocsin.shared.headers import header
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.settings import CommonSettings
+from tocsin.shared.tokens import token_hash
 from tocsin.shared.topics import SENSOR_READINGS, SENSOR_READINGS_REJECTED
 
 pytestmark = pytest.mark.kafka
@@ -315,3 +320,24 @@ def test_sigterm_answers_what_is_under_way_and_exits_0(stack: Stack, tmp_path: P
         eventually(lambda: not door.member.child.running, within=20)
         assert door.member.child.exit_code == 0
         assert dict(door.records()) == {b"last": canonical("last")}
+
+
+def test_api_tokens_of_scope_ingest_are_keys_until_they_are_revoked(stack: Stack, tmp_path: Path) -> None:
+    with gateway(stack, tmp_path, TOCSIN_GATEWAY_TOKENS="true", TOCSIN_GATEWAY_API_KEYS="") as door:
+        store, now = Store(door.settings, "test"), SystemClock().now_ms()
+
+        def token(name: str, scope: Any = "ingest", expires_at: int | None = None) -> Token:
+            hashed = token_hash(f"tocsin_{name}")
+            return Token(id=name, name=name, scope=scope, token_hash=hashed, hint="", expires_at=expires_at)
+
+        def status(name: str) -> int:
+            return door.post(json.dumps(reading("T")).encode(), key=f"tocsin_{name}")[0]
+
+        assert status("agent") == 401
+        given = [token("agent"), token("viewer", "viewer"), token("old", expires_at=now - 1)]
+        store.write(lambda state: [Put(one, 0) for one in given])
+        eventually(lambda: status("agent") == 202)
+        assert (status("viewer"), status("old"), status("unknown")) == (401, 401, 401)
+        assert door.post(b"{}", key=None)[0] == 401
+        store.write(lambda state: [Delete("agent", None)])
+        eventually(lambda: status("agent") == 401)

@@ -106,6 +106,7 @@ def test_a_gateway_without_keys_must_be_wanted() -> None:
         require_keys((), is_open=False)
     require_keys((), is_open=True)
     require_keys((b"k",), is_open=False)
+    require_keys((), is_open=False, tokens=True)
 
 
 def test_admission_bounds_requests_and_bytes_and_gets_all_of_it_back() -> None:

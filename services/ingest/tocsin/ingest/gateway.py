@@ -19,6 +19,7 @@ from tocsin.ingest.core.admission import MESSAGE_BYTES, Admission, Lease
 from tocsin.ingest.core.items import split_items
 from tocsin.ingest.core.wire import encode_reading, encode_report
 from tocsin.ingest.outlet import NotTakenError, Outlet, Receipt
+from tocsin.ingest.tokens import IngestTokens
 from tocsin.shared.clock import Clock
 from tocsin.shared.headers import Headers, cloud_event
 from tocsin.shared.ids import new_id
@@ -44,7 +45,7 @@ _SETTLE_MARGIN_SECONDS = 5.0
 class GatewayPolicy:
     """What the gateway allows, and where readings go."""
 
-    keys: tuple[bytes, ...]  # none: anyone may send
+    keys: tuple[bytes, ...]  # none, and no tokens: anyone may send
     max_body_bytes: int
     read_timeout_seconds: float
     delivery_timeout_seconds: float
@@ -64,8 +65,16 @@ class _Sent:
 class Gateway:
     """Handles requests of one event loop."""
 
-    def __init__(self, policy: GatewayPolicy, admission: Admission, outlet: Outlet, clock: Clock) -> None:
+    def __init__(
+        self,
+        policy: GatewayPolicy,
+        admission: Admission,
+        outlet: Outlet,
+        clock: Clock,
+        tokens: IngestTokens | None = None,
+    ) -> None:
         self._policy = policy
+        self._tokens = tokens
         self._admission = admission
         self._outlet = outlet
         self._clock = clock
@@ -88,7 +97,7 @@ class Gateway:
 
     async def _answer(self, request: web.Request) -> web.Response:
         presented = presented_key(request.headers.get("Authorization"), request.headers.get("X-API-Key"))
-        if self._policy.keys and not is_allowed(self._policy.keys, presented):
+        if not self._may_send(presented):
             return answers.unauthorized().response()
         media = media_of(request.headers)
         if isinstance(media, Refusal):
@@ -105,6 +114,12 @@ class Gateway:
             if not self._admission.requests:
                 self._nobody_waits.set()
             metrics.GATEWAY_IN_FLIGHT.set(self._admission.size)
+
+    def _may_send(self, presented: bytes | None) -> bool:
+        keys, tokens = self._policy.keys, self._tokens
+        if not keys and tokens is None:
+            return True
+        return is_allowed(keys, presented) or (tokens is not None and tokens.allow(presented))
 
     async def _admitted(self, request: web.Request, media: Media, lease: Lease) -> web.Response:
         limit = self._policy.max_body_bytes

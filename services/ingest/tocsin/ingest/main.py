@@ -14,13 +14,15 @@ from tocsin.ingest.core.admission import MESSAGE_BYTES, Admission, Limits
 from tocsin.ingest.gateway import Gateway, GatewayPolicy, application
 from tocsin.ingest.outlet import Outlet, OutletPolicy
 from tocsin.ingest.settings import GatewaySettings
+from tocsin.ingest.tokens import IngestTokens
 from tocsin.shared.clock import SystemClock
+from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.errors import SettingsError, TocsinError
 from tocsin.shared.kafka import check_topics_when_there
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
-from tocsin.shared.topics import SENSOR_READINGS, SENSOR_READINGS_REJECTED
+from tocsin.shared.topics import CONFIGURATION, SENSOR_READINGS, SENSOR_READINGS_REJECTED
 
 _log = logs.logger(__name__)
 
@@ -43,28 +45,37 @@ def run_gateway() -> int:
 
 async def _serve(settings: GatewaySettings, life: Lifecycle) -> None:
     keys = parse_keys(settings.gateway_api_keys.get_secret_value() if settings.gateway_api_keys else None)
-    require_keys(keys, is_open=settings.gateway_open)
+    require_keys(keys, is_open=settings.gateway_open, tokens=settings.gateway_tokens)
     health = Health("broker", "http")
     health_server = HealthServer(health, settings.http_host, settings.http_port)
     life.add("health endpoint", health_server.close)
     _log.info("health endpoint listening", port=health_server.port)
-    topics = (SENSOR_READINGS, SENSOR_READINGS_REJECTED)
+    topics = [SENSOR_READINGS, SENSOR_READINGS_REJECTED, *([CONFIGURATION] if settings.gateway_tokens else [])]
     if await asyncio.to_thread(check_topics_when_there, settings, topics, life.stopping) is None:
         return
+    tokens = await _tokens(settings, life) if settings.gateway_tokens else None
     outlet = Outlet(settings.kafka, _outlet_policy(settings), health, settings.topic(SENSOR_READINGS))
     limits = Limits(settings.gateway_max_in_flight_requests, settings.gateway_max_in_flight_bytes)
-    gateway = Gateway(_gateway_policy(settings, keys), Admission(limits), outlet, SystemClock())
+    gateway = Gateway(_gateway_policy(settings, keys), Admission(limits), outlet, SystemClock(), tokens)
     stop = _stop_event(life)
     try:
         runner = await _start_http(settings, application(gateway, health))
         health.ready("http")
-        if not keys:
+        if not keys and tokens is None:
             _log.warning("gateway is open: anyone who can reach it may send readings")
         await stop.wait()
         await _drain(runner, gateway, health, settings.shutdown_grace / 1000)
     finally:
         left = await asyncio.to_thread(outlet.close, settings.shutdown_grace / 1000)
         _log.info("gateway stopped", unsettled=left)
+
+
+async def _tokens(settings: GatewaySettings, life: Lifecycle) -> IngestTokens:
+    """As of the configuration's end; changes are followed."""
+    follower = ConfigurationFollower(settings)
+    life.add("configuration", follower.close)
+    await asyncio.to_thread(follower.start)
+    return IngestTokens(follower, SystemClock())
 
 
 async def _drain(runner: web.AppRunner, gateway: Gateway, health: Health, grace_seconds: float) -> None:

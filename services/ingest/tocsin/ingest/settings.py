@@ -16,6 +16,7 @@ class GatewaySettings(CommonSettings):
     gateway_host: str = "127.0.0.1"
     gateway_port: int = Field(default=8460, ge=0, le=65535, description="0: any free one")
     gateway_api_keys: SecretStr | None = Field(default=None, description="one or more, separated by commas")
+    gateway_tokens: bool = Field(default=False, description="also take API tokens of scope ingest")
     gateway_open: bool = Field(default=False, description="take readings without a key")
     gateway_max_body_bytes: int = Field(default=8 * _MIB, ge=1, description="of a request, also once inflated")
     gateway_max_in_flight_bytes: int = Field(default=256 * _MIB, ge=_MIB, description="of all requests together")

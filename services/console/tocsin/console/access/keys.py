@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
+
+from tocsin.shared.tokens import token_hash
 
 PREFIX = "tocsin_"
 
@@ -13,10 +14,9 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(32)
 
 
-def token_hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def hint_of(token: str) -> str:
     """Its last four characters."""
     return token[-4:]
+
+
+__all__ = ["hint_of", "new_token", "token_hash"]

@@ -13,11 +13,12 @@ def parse_keys(text: str | None) -> tuple[bytes, ...]:
     return tuple(key.strip().encode() for key in (text or "").split(",") if key.strip())
 
 
-def require_keys(keys: tuple[bytes, ...], *, is_open: bool) -> None:
+def require_keys(keys: tuple[bytes, ...], *, is_open: bool, tokens: bool = False) -> None:
     """Raises SettingsError when anyone could send and nobody has said that this is wanted."""
-    if not keys and not is_open:
+    if not keys and not is_open and not tokens:
         raise SettingsError(
-            "no API keys: set TOCSIN_GATEWAY_API_KEYS to one or more keys, separated by commas, "
+            "no API keys: set TOCSIN_GATEWAY_API_KEYS to one or more keys, separated by commas, or "
+            "TOCSIN_GATEWAY_TOKENS=true to take tokens that `tocsin tokens create NAME --scope ingest` makes, "
             "or TOCSIN_GATEWAY_OPEN=true to take readings from anyone who can reach the gateway"
         )
 
