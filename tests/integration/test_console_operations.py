@@ -50,7 +50,7 @@ ONE = Recipient(id=str(uuid.uuid4()), name="One", type="distribution-list", emai
 TWO = Recipient(id=str(uuid.uuid4()), name="Two", type="distribution-list", email="two@example.com")
 SENSOR = Sensor(id="s1", name="CPU busy", metric="cpu", trigger="> 90")  # type: ignore[arg-type]
 NOTIFICATION = notification_for(ONE, TWO)
-OTHER = notification_for(ONE, name="Others")
+OTHER = notification_for(ONE, TWO, name="Others")
 
 
 def end(running: RunningConsole, delivery: Delivery, kind: str, reason: str | None = None) -> None:
