@@ -52,7 +52,7 @@ def test_many_series_are_weighed_and_restored(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.setattr(many_series, "QUIET_SECONDS", 1.0)
     done = CliRunner().invoke(many_series.command, ["--series", "20000", "--json"], catch_exceptions=False)
-    memory, start = (json.loads(line) for line in done.stdout.splitlines())
+    memory, most, start = (json.loads(line) for line in done.stdout.splitlines())
     assert (memory["unit"], start["unit"]) == ("MB", "s")
-    assert memory["rate"] > memory["reference"] > 0
+    assert most["rate"] >= memory["rate"] > memory["reference"] > 0
     assert start["rate"] > 0

@@ -29,8 +29,10 @@ from tocsin.evaluator.detector.rows import (
     TagsRow,
     WindowsRow,
     decode_row,
+    encode_row,
     state_of,
 )
+from tocsin.evaluator.detector.tables import chunk_of
 from tocsin.evaluator.detector.window_rows import read_windows, write_windows
 
 
@@ -61,12 +63,12 @@ def checkpoint(engine: Engine, output: Output) -> None:
     systems, series = engine.systems, engine.series
     for partition, chunk in _chunks_of(systems.dirty, systems.slot, systems.partition, systems.size):
         if partition in engine.owned:  # a misplaced system may be known of another
-            members = np.array(systems.of_partition[partition][chunk * CHUNK :][:CHUNK], np.int64)
-            output.row(partition, ("systems", chunk), _systems_row(engine, members))
+            members = chunk_of(systems.of_partition, partition, chunk, CHUNK)
+            output.row(partition, ("systems", chunk), encode_row(_systems_row(engine, members)))
     partition_of = systems.partition[series.system]
     for partition, chunk in _chunks_of(series.dirty, series.slot, partition_of, series.size):
-        members = np.array(series.of_partition[partition][chunk * CHUNK :][:CHUNK], np.int64)
-        output.row(partition, ("order", chunk), _order_row(engine, members))
+        members = chunk_of(series.of_partition, partition, chunk, CHUNK)
+        output.row(partition, ("order", chunk), encode_row(_order_row(engine, members)))
         write_windows(engine, (partition, chunk), members, output)
     systems.dirty[:] = False
     series.dirty[:] = False

@@ -13,6 +13,9 @@ from tocsin.evaluator.detector.rows import Key
 from tocsin.shared.readings import Rejection
 from tocsin.shared.schemas.change import ChangeReason
 
+Written = msgspec.Struct | bytes | None
+"""A row of the changelog, as bytes already where there are many at once; None for a tombstone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -55,13 +58,13 @@ class Output:
     """Changes in the order of their readings; rows by partition, None for a tombstone."""
 
     changes: list[Change] = field(default_factory=list)
-    rows: dict[int, dict[Key, msgspec.Struct | None]] = field(default_factory=dict)
+    rows: dict[int, dict[Key, Written]] = field(default_factory=dict)
     rejected: list[tuple[Record, list[Rejection]]] = field(default_factory=list)
     systems: list[tuple[bytes, bytes | None, int]] = field(default_factory=list)  # of notification-systems: its Written
     offsets: dict[int, int] = field(default_factory=dict)  # by partition: the next one to read
     stood: list[Stood] = field(default_factory=list)  # in order; for whoever follows along, not written
 
-    def row(self, partition: int, key: Key, row: msgspec.Struct | None) -> None:
+    def row(self, partition: int, key: Key, row: Written) -> None:
         self.rows.setdefault(partition, {})[key] = row
 
     def merge(self, later: Output) -> None:

@@ -160,8 +160,9 @@ def encode_key(key: Key) -> bytes:
     return msgspec.json.encode(key)
 
 
-def encode_row(row: msgspec.Struct) -> bytes:
-    return _encoder.encode(row)
+def encode_row(row: msgspec.Struct | bytes) -> bytes:
+    """Bytes are encoded already."""
+    return row if isinstance(row, bytes) else _encoder.encode(row)
 
 
 def decode_row(kind: type[S], data: bytes) -> S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -19,6 +20,9 @@ NO_TIME = -1
 
 NO_SILENCE = 1 << 61
 """A silence that does not come, and that can be added to any time."""
+
+Numbers = array
+"""Of series or systems: a list would keep an object for each."""
 
 _INSTANCE_BITS = 24
 _METRIC_BITS = 16
@@ -67,7 +71,7 @@ class Systems(Columns):
         self._place = place
         self.names = Names()
         self.tags: dict[int, Mapping[str, str]] = {}
-        self.of_partition: dict[int, list[int]] = {}
+        self.of_partition: dict[int, Numbers[int]] = {}
 
     def add(self, name: str, partition: int | None = None) -> int:
         """Its number. `partition`: where it belongs, if that is known."""
@@ -84,7 +88,7 @@ class Systems(Columns):
 
     def _settle(self, number: int, partition: int) -> None:
         self.extend(number + 1)
-        members = self.of_partition.setdefault(partition, [])
+        members = self.of_partition.setdefault(partition, Numbers("q"))
         self.partition[number] = partition
         self.slot[number] = len(members)
         self.dirty[number] = True
@@ -138,7 +142,7 @@ class SeriesTable(Columns):
         self.windowed = False  # whether there is any
         self.silences = False  # whether any series has a silence
         self.pauses_of: Callable[[int], Pauses] | None = None  # of a series, where there are any
-        self.of_partition: dict[int, list[int]] = {}
+        self.of_partition: dict[int, Numbers[int]] = {}
         self._index = KeyIndex()
 
     def find(self, systems: Ints, metrics: Ints, instances: Ints) -> Ints:
@@ -152,10 +156,11 @@ class SeriesTable(Columns):
         new = slice(first, first + count)
         self.system[new], self.metric[new], self.instance[new] = systems, metrics, instances
         self.dirty[new] = True
-        for number, partition in enumerate(partitions.tolist(), first):
-            members = self.of_partition.setdefault(partition, [])
-            self.slot[number] = len(members)
-            members.append(number)
+        for partition in np.unique(partitions).tolist():
+            numbers = first + np.flatnonzero(partitions == partition)
+            members = self.of_partition.setdefault(partition, Numbers("q"))
+            self.slot[numbers] = np.arange(len(members), len(members) + len(numbers))
+            members.frombytes(numbers.tobytes())
         self._index.add(pack(systems, metrics, instances), np.arange(first, first + count, dtype=np.int64))
 
 
@@ -215,3 +220,8 @@ class KeyIndex:
             self._keys[slots[left[won]]] = keys[left[won]]
             left = left[~won]
             slots[left] = slots[left] + 1 & mask
+
+
+def chunk_of(members: Mapping[int, Numbers[int]], partition: int, chunk: int, size: int) -> Ints:
+    """Those of one row: so many, but for the last row of a partition."""
+    return np.array(members.get(partition, Numbers("q"))[chunk * size : (chunk + 1) * size], np.int64)

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from tocsin.evaluator.detector.batch import Record
+from tocsin.evaluator.detector.freeing import free_memory
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.publishing import encode_change
 from tocsin.evaluator.detector.rows import encode_key, encode_row
@@ -87,6 +88,8 @@ class Transactions:
         except BaseException:
             self.drop()
             raise
+        if any(key[0] == "order" for rows in output.rows.values() for key in rows):  # a checkpoint: now and then
+            free_memory()
 
     def _insist(self, call: Callable[[], object], overrun: float, times: int = 2) -> None:
         """Again when the client says that the same call may be made again. Raises KafkaException."""

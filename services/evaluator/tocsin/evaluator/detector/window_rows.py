@@ -15,7 +15,8 @@ from tocsin.evaluator.core.windows import Moving, Readings, Tumbling, Window, ma
 from tocsin.evaluator.detector.columns import Ints
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.output import Output
-from tocsin.evaluator.detector.rows import CHUNK, VERSION, Key, WindowsRow
+from tocsin.evaluator.detector.rows import CHUNK, VERSION, Key, WindowsRow, encode_row
+from tocsin.evaluator.detector.tables import chunk_of
 
 MOST_READINGS = 16_384
 """In one row: 256 KB."""
@@ -43,7 +44,7 @@ def write_windows(engine: Engine, where: tuple[int, int], members: Ints, output:
     partition, chunk = where
     parts = 0
     for part in _parts(engine, members):
-        output.row(partition, ("windows", chunk, parts), part.row())
+        output.row(partition, ("windows", chunk, parts), encode_row(part.row()))
         parts += 1
     for gone in range(parts, engine.window_parts.get(where, 0)):
         output.row(partition, ("windows", chunk, gone), None)
@@ -96,7 +97,7 @@ def read_windows(engine: Engine, partition: int, key: Key, row: WindowsRow) -> N
     """Into series that are known already. What belongs to a sensor that is no more, or was edited, is left."""
     chunk, part = int(key[1]), int(key[2])
     engine.window_parts[partition, chunk] = max(part + 1, engine.window_parts.get((partition, chunk), 0))
-    members = engine.series.of_partition.get(partition, [])[chunk * CHUNK :][:CHUNK]
+    members = chunk_of(engine.series.of_partition, partition, chunk, CHUNK).tolist()
     times = np.frombuffer(row.times, "<i8").tolist()
     values = np.frombuffer(row.values, "<f8").tolist()
     start = 0
