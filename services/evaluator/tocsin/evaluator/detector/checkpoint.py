@@ -35,6 +35,8 @@ from tocsin.evaluator.detector.rows import (
 from tocsin.evaluator.detector.tables import chunk_of
 from tocsin.evaluator.detector.window_rows import read_windows, write_windows
 
+_CHUNK_BITS = 32
+
 
 def partition_row(engine: Engine, partition: int, output: Output) -> None:
     """Time, epoch and checkpoint of one partition."""
@@ -82,10 +84,8 @@ def checkpoint(engine: Engine, output: Output) -> None:
 
 def _chunks_of(dirty: np.ndarray, slot: Ints, partition: Ints, size: int) -> list[tuple[int, int]]:
     rows = np.flatnonzero(dirty[:size])
-    if not len(rows):
-        return []
-    found = np.unique(np.stack([partition[rows], slot[rows] // CHUNK], axis=1), axis=0)
-    return [(int(at), int(chunk)) for at, chunk in found]
+    found = np.unique(partition[rows] << _CHUNK_BITS | slot[rows] // CHUNK)  # as pairs they would be sorted slowly
+    return [(one >> _CHUNK_BITS, one & (1 << _CHUNK_BITS) - 1) for one in found.tolist()]
 
 
 def _systems_row(engine: Engine, members: Ints) -> SystemsRow:
@@ -96,16 +96,19 @@ def _systems_row(engine: Engine, members: Ints) -> SystemsRow:
 
 def _order_row(engine: Engine, members: Ints) -> OrderRow:
     table = engine.series
-    metrics: dict[str, int] = {}
-    series = []
-    ties = {}
-    for place, number in enumerate(members.tolist()):
-        system, metric, instance = engine.describe(number)
-        series.append((system, metrics.setdefault(metric, len(metrics)), instance))
-        if table.tied[number]:
-            ties[place] = table.ties[number]
+    systems, instances = engine.systems.names.names, engine.instances.names
+    metrics, places = np.unique(table.metric[members], return_inverse=True)
+    series = list(
+        zip(
+            [systems[number] for number in table.system[members].tolist()],
+            places.tolist(),
+            [None if number < 0 else instances[number] for number in table.instance[members].tolist()],
+            strict=True,
+        )
+    )
+    ties = {place: table.ties[int(members[place])] for place in np.flatnonzero(table.tied[members]).tolist()}
     newest, last = _bytes(table.newest[members]), _bytes(table.last[members])
-    return OrderRow(VERSION, list(metrics), series, newest, last, ties)
+    return OrderRow(VERSION, [engine.metrics.names[metric] for metric in metrics.tolist()], series, newest, last, ties)
 
 
 def _bytes(column: np.ndarray) -> bytes:

@@ -53,7 +53,8 @@ def write_windows(engine: Engine, where: tuple[int, int], members: Ints, output:
 
 def _parts(engine: Engine, members: Ints) -> Iterator[_Part]:
     part = _Part()
-    for place, series in enumerate(members.tolist()):
+    table = engine.series
+    for place, series in enumerate(members.tolist() if table.windows or table.windowed else ()):
         plan = engine.plan_of(series)
         if plan is None:
             continue
