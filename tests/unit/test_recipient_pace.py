@@ -69,16 +69,41 @@ def test_it_may_ask_for_a_time_but_not_silence_itself_for_ever() -> None:
 def test_as_many_wait_in_memory_as_it_takes_within_a_second() -> None:
     flow = Flow(most=32)
     assert flow.capacity(0.0) == 1000  # not known yet
+    at = 0.0
     for _ in range(100):
-        run(flow, 0.0, 0.05)
-    assert flow.capacity(0.0) == 640
+        at = run(flow, at, 0.05)
+    assert flow.capacity(at) == 640
     for _ in range(100):
-        run(flow, 0.0, 5.0)
-    assert flow.capacity(0.0) == 6
+        at = run(flow, at, 5.0)
+    assert flow.capacity(at) == 6
     limited = Flow(most=32, interval=0.1)
     assert limited.capacity(0.0) == 10
     limited.started(0.0)
     assert limited.capacity(0.0) == 9
+
+
+def test_a_quick_one_is_not_slow_because_of_a_moment_in_which_everything_was_late() -> None:
+    flow, at = Flow(most=32), 10.0
+    for _ in range(100):
+        for _ in range(32):
+            flow.started(at)
+        at += 0.004
+        for _ in range(32):
+            flow.ended(at, 0.004, OK)
+    for _ in range(32):
+        flow.started(at)
+    for _ in range(32):
+        flow.ended(at + 0.3, 0.3, OK)
+        assert flow.capacity(at + 0.3) == 1000
+
+
+def test_the_first_answers_are_often_late_and_say_nothing_yet() -> None:
+    flow = Flow(most=32)
+    assert run(flow, 10.0, 0.4) == 10.4
+    assert flow.capacity(10.4) == 1000
+    for at in (10.8, 11.2, 11.6):
+        run(flow, at, 0.4)
+    assert flow.capacity(12.0) == 80  # slow for more than a second on end
 
 
 def test_one_that_answers_nothing_is_noticed_but_not_at_the_first_look() -> None:

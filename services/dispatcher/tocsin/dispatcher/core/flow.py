@@ -3,8 +3,9 @@
 - In flight: few at first, one more after each success, half of it after each failure.
 - 429, 502, 503 and 504 hold the recipient up: for as long as it asks, else 1 s, doubling while it goes on.
 - A rate is kept exactly: no two starts are nearer to each other than its interval; what was not used is not saved up.
-- What waits for it in memory is what it takes within a second, by how long its attempts last. One that answers
-  nothing for a while is judged by how long that has been.
+- What waits for it in memory is what it takes within a second, by how long its attempts last, once they have been slow
+  for a second on end: a few late answers may be this process's own lateness, and what is parked once drags all that
+  comes behind it into the topic, too. One that answers nothing for a while is judged by how long that has been.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ LONGEST_ASKED = 600.0
 
 DRAIN_SECONDS = 1.0
 MOST_WAITING = 1_000
+PROVEN_AFTER = 1.0
 STUCK_AFTER, STUCK_TIMES = 0.3, 4.0
 STUCK_LOOKS = 3
 """Seen so often in a row: a loop that was held up itself sees everything late once."""
@@ -58,6 +60,7 @@ class Flow:
         self._window = min(FIRST_IN_FLIGHT, most)
         self._failing = False
         self._latency: float | None = None
+        self._slow_since: float | None = None
         self._pause = FIRST_PAUSE
         self._not_before = 0.0  # slowed down
         self._next = 0.0  # by the rate
@@ -87,6 +90,10 @@ class Flow:
         if how.verdict == "nothing":
             return
         self._latency = took if self._latency is None else self._latency + _SMOOTHING * (took - self._latency)
+        if self._latency * MOST_WAITING <= self._most * DRAIN_SECONDS:
+            self._slow_since = None
+        elif self._slow_since is None:
+            self._slow_since = at
         if how.slow_down:
             asked = how.asked
             wait = self._pause if asked is None else min(max(asked, FIRST_PAUSE), LONGEST_ASKED)
@@ -113,7 +120,8 @@ class Flow:
         stuck = self._looks >= STUCK_LOOKS
         latency = max(self._latency or 0.0, at - self._progress) if stuck else self._latency or 0.0
         width = self._window if self._failing or stuck else self._most
-        most = MOST_WAITING if not latency else min(MOST_WAITING, int(left * width / latency))
+        proven = self._failing or stuck or (self._slow_since is not None and at - self._slow_since >= PROVEN_AFTER)
+        most = min(MOST_WAITING, int(left * width / latency)) if proven and latency else MOST_WAITING
         if self.interval:
             most = min(most, int(left / self.interval))
         return max(1, most)
@@ -125,5 +133,5 @@ class Flow:
     def forgive(self) -> None:
         """A new beginning: it was enabled again."""
         self._window = min(FIRST_IN_FLIGHT, self._most)
-        self._failing, self._latency = False, None
+        self._failing, self._latency, self._slow_since = False, None, None
         self._pause, self._not_before = FIRST_PAUSE, 0.0
