@@ -1,12 +1,14 @@
 """The consuming thread: takes deliveries and due retries, holds back what has no room or is not due.
 
-A partition is held by pausing it and seeking back to the record that could not be taken, so that waiting costs no
-memory; polling goes on meanwhile.
+A partition that has no room goes on from a little that was read ahead, and is paused only when there is enough of it.
+One that is not due, or has too much, is held by pausing it and seeking back to the record that could not be taken, so
+that waiting costs no memory; polling goes on meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
@@ -34,8 +36,9 @@ from tocsin.shared.topics import DELIVERIES, DELIVERY_PARKED, retry_topic
 log = logger(__name__)
 
 BATCH = 500
-KEPT_BYTES = 2 << 20
-"""Of one partition that has no room, read already."""
+KEPT_BYTES, ENOUGH_BYTES = 2 << 20, 1 << 20
+"""Of one partition that has no room, read already: at most; and from when on no more is read. Going on after a pause
+costs a fetch of its own, most of which was fetched before."""
 
 POLL_S = 0.1
 COMMITTED_TIMEOUT = 15.0  # longer than a dead predecessor's transaction may stay open
@@ -43,12 +46,13 @@ COMMITTED_TIMEOUT = 15.0  # longer than a dead predecessor's transaction may sta
 
 @dataclass(slots=True)
 class _Hold:
-    """A paused partition: where it goes on, and when (None: when there is room)."""
+    """A partition that waits: where it goes on, and when (None: when there is room)."""
 
     offset: int
     due_ms: int | None
     sought: bool
-    kept: list[Message] = field(default_factory=list)  # read already: taken first when it goes on
+    paused: bool
+    kept: deque[Message] = field(default_factory=deque)  # read already: taken first when it goes on
     kept_bytes: int = 0
 
 
@@ -77,7 +81,6 @@ class Intake:
         self._held: dict[PartitionKey, _Hold] = {}
         self._joined_anew = False
         self._rejoin = False
-        self._again: list[Message] = []  # kept of partitions that go on now
         self._draining = False
         self._assigned = False
         self._consumer: Consumer = kafka.consumer(
@@ -113,17 +116,16 @@ class Intake:
             self._rejoin = False
             self._consumer.unsubscribe()
             self.join()
-        self._release()
-        polled = self._poll()
-        messages, self._again = [*self._again, *polled], []
+        gone_on = list(self._release())
+        if gone_on:
+            self._sender.submit(gone_on)  # before the poll: it may take partitions away
+        polled = self._consumer.consume(BATCH, 0) if gone_on else self._poll()
         if self._joined_anew:
             # Taken here because asking from another thread hangs while this one polls.
             self._joined_anew = False
             self._settler.joined(self._consumer.consumer_group_metadata())
-        if messages:
-            batch = [taken for message in messages if (taken := self._take(message))]
-            if batch:
-                self._sender.submit(batch)
+        if batch := [taken for message in polled if (taken := self._take(message))]:
+            self._sender.submit(batch)
         metrics.IN_FLIGHT.set(self._partitions.open)
 
     def drain(self, grace_s: float) -> None:
@@ -167,6 +169,10 @@ class Intake:
         if (held := self._held.get(partition.key)) is not None:
             self._keep(partition.key, held, message)
             return None
+        return self._begin(partition, message, offset)
+
+    def _begin(self, partition: Partition, message: Message, offset: int) -> Taken | None:
+        topic, number = partition.key
         progress = partition.progress
         assert isinstance(progress, Progress)
         if progress.seen(offset):
@@ -179,7 +185,7 @@ class Intake:
         if due > self._clock.now_ms():
             self._hold(partition, offset, due)
             return None
-        if not progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
+        if not self._has_room(partition, offset):
             self._hold(partition, offset, None, message)
             return None
         value = message.value()
@@ -190,7 +196,7 @@ class Intake:
             self._reject(partition, offset, error)
             return None
         jitter = 0 if tier is None else jitter_ms(delivery.id, delivery.attempts, tier)
-        origin = Origin(Source(topic=topic, partition=number, offset=offset), self._settings.instance)
+        origin = Origin(Source.model_construct(topic=topic, partition=number, offset=offset), self._settings.instance)
         return Taken(delivery, partition, offset, origin, due + jitter, value or b"")
 
     def _reject(self, partition: Partition, offset: int, error: CodecError) -> None:
@@ -202,12 +208,17 @@ class Intake:
         )
         self._settler.put(Settled(partition, offset))
 
+    def _has_room(self, partition: Partition, offset: int) -> bool:
+        progress = partition.progress
+        assert isinstance(progress, Progress)
+        return progress.admits(offset) and self._partitions.open_bytes <= self._settings.in_flight_bytes
+
     def _hold(self, partition: Partition, offset: int, due_ms: int | None, message: Message | None = None) -> None:
-        """Without the message it is read again later; with it, it is kept with what was read behind it."""
-        hold = _Hold(offset, due_ms, sought=message is not None)
+        """Without the message it is read again later; with it, it is kept with what is read behind it."""
+        hold = _Hold(offset, due_ms, sought=message is not None, paused=False)
         self._held[partition.key] = hold
-        self._consumer.pause([TopicPartition(*partition.key)])
         if message is None:
+            self._pause(partition.key, hold)
             self._seek(partition.key, hold)
         else:
             self._keep(partition.key, hold, message)
@@ -218,9 +229,17 @@ class Intake:
             return
         hold.kept.append(message)
         hold.kept_bytes += len(message.value() or b"")
+        if hold.kept_bytes > ENOUGH_BYTES:
+            self._pause(key, hold)
         if hold.kept_bytes > KEPT_BYTES:
-            hold.kept, hold.kept_bytes, hold.sought = [], 0, False
+            hold.kept.clear()
+            hold.kept_bytes, hold.sought = 0, False
             self._seek(key, hold)
+
+    def _pause(self, key: PartitionKey, hold: _Hold) -> None:
+        if not hold.paused:
+            hold.paused = True
+            self._consumer.pause([TopicPartition(*key)])
 
     def _seek(self, key: PartitionKey, hold: _Hold) -> None:
         try:
@@ -230,7 +249,8 @@ class Intake:
             # Being assigned or fetched just now; without having sought back it is not resumed.
             log.info("seek will be tried again", topic=key[0], partition=key[1], error=str(error))
 
-    def _release(self) -> None:
+    def _release(self) -> Iterator[Taken]:
+        """What may go on, goes on; of what is kept, as much as there is room for."""
         now = self._clock.now_ms()
         for key, hold in list(self._held.items()):
             partition = self._partitions.get(key)
@@ -240,13 +260,29 @@ class Intake:
             if not hold.sought:
                 self._seek(key, hold)
             elif self._may_go_on(partition, hold, now) and self._ready(key[1]):
-                del self._held[key]
-                self._again += hold.kept
-                self._consumer.resume([TopicPartition(*key)])
+                yield from self._go_on(partition, hold)
+
+    def _go_on(self, partition: Partition, hold: _Hold) -> Iterator[Taken]:
+        while hold.kept and self._has_room(partition, hold.offset):
+            message = hold.kept.popleft()
+            hold.kept_bytes -= len(message.value() or b"")
+            if taken := self._begin(partition, message, hold.offset):
+                yield taken
+            if self._held.get(partition.key) is not hold:
+                return  # held anew: it is not due
+            if hold.kept:
+                hold.offset = hold.kept[0].offset() or 0
+        if hold.paused and hold.kept_bytes <= ENOUGH_BYTES // 2:
+            hold.paused = False
+            self._consumer.resume([TopicPartition(*partition.key)])
+        if not hold.kept:
+            del self._held[partition.key]
 
     def _may_go_on(self, partition: Partition, hold: _Hold, now: int) -> bool:
         if hold.due_ms is not None:
             return hold.due_ms <= now
+        if hold.kept:
+            return self._has_room(partition, hold.offset)
         progress = partition.progress
         assert isinstance(progress, Progress)
         bytes_free = self._partitions.open_bytes <= self._settings.in_flight_bytes // 2
@@ -261,14 +297,13 @@ class Intake:
         keys = [
             key
             for key in self._partitions.keys()  # noqa: SIM118  not a mapping
-            if key not in self._held and key[0] != self._parked_topic
+            if key[0] != self._parked_topic and not ((hold := self._held.get(key)) and hold.paused)
         ]
         if keys:
             self._consumer.pause([TopicPartition(*key) for key in keys])
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         self._held.clear()
-        self._again = []
         numbers = [one.partition for one in assigned if one.topic == self._deliveries]
         parked = [TopicPartition(self._parked_topic, number) for number in numbers]
         try:
@@ -291,7 +326,7 @@ class Intake:
         if starts:
             consumer.pause(starts)
         for one in starts:
-            self._held[one.topic, one.partition] = _Hold(one.offset, None, sought=False)
+            self._held[one.topic, one.partition] = _Hold(one.offset, None, sought=False, paused=True)
         self._joined_anew = self._assigned = True
         log.info("partitions assigned", count=len(starts))
 
