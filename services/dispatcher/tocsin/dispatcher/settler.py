@@ -13,6 +13,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,10 @@ OFFSETS_WITHIN = kafka.SESSION_TIMEOUT_MS / 1000
 """By then the broker has ended the transaction: what comes later is worth nothing. This is the call that gets stuck."""
 
 PAUSE_AFTER_FAILURE = 0.25
+
+RETRY_BACKOFF_MS = 10
+"""A transaction begun right after another is refused while the broker still ends that one: a matter of milliseconds.
+The client's own 100 would be most of what a transaction takes."""
 
 MOST_AT_ONCE, MOST_BYTES = 1_000, 16 << 20
 """Settlements in one transaction, however many have come: it has to be over within its ten seconds."""
@@ -181,9 +186,8 @@ class Settler:
         self._durable(batch)
 
     def _durable(self, settled: Sequence[Settled]) -> None:
-        for one in settled:
-            if one.terminal:
-                metrics.DELIVERIES_SETTLED.labels(one.terminal).inc()
+        for kind, count in Counter(one.terminal for one in settled if one.terminal).items():
+            metrics.DELIVERIES_SETTLED.labels(kind).inc(count)
         self._on_durable(settled)
 
     def _try(self, batch: Sequence[Settled], membership: Any) -> str | None:
@@ -223,7 +227,7 @@ class Settler:
         self._producer = None
         name = f"{self._settings.dispatcher_group}-{self._settings.instance}"
         while not stopping():
-            producer = kafka.transactional_producer(self._settings.kafka, name)
+            producer = kafka.transactional_producer(self._settings.kafka, name, retry_backoff_ms=RETRY_BACKOFF_MS)
             try:
                 self._calls("init", partial(producer.init_transactions, CALL_TIMEOUT), OVERRUN)
             except KafkaException as error:
