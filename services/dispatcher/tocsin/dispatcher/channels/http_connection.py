@@ -24,7 +24,8 @@ class Connection(asyncio.Protocol):
         self._on_gone = on_gone
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Result] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None  # lasts over requests: one for each would cost more than signing
         self._parser = httptools.HttpResponseParser(self)
         self.idle_until = 0.0  # loop time; while it is idle
         self.reusable = True
@@ -45,9 +46,25 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         assert self._waiting is None
         self._waiting = waiting = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout, self._finish, _LATE, False)
+        self._deadline = self._loop.time() + timeout
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._set_timer()
         self._transport.write(data)
         return waiting
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()  # it was set for an earlier request
+        else:
+            self._finish(_LATE, False)
 
     def abort(self) -> None:
         self.reusable = False
@@ -81,6 +98,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._finish(Unknown("connection_lost"), False)
         self._on_gone(self)
 
@@ -134,8 +154,6 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is None:
             return
-        if self._timer is not None:
-            self._timer.cancel()
         if keep and self.reusable:
             self.idle_until = self._loop.time() + self._keep_alive
             self._reset()
