@@ -106,6 +106,12 @@ def test_the_first_answers_are_often_late_and_say_nothing_yet() -> None:
     assert flow.capacity(12.0) == 80  # slow for more than a second on end
 
 
+def test_one_that_takes_very_few_is_believed_at_once() -> None:
+    flow = Flow(most=1)
+    run(flow, 10.0, 0.1)
+    assert flow.capacity(10.1) == 10
+
+
 def test_one_that_answers_nothing_is_noticed_but_not_at_the_first_look() -> None:
     flow = Flow(most=32)
     flow.started(10.0)

@@ -23,6 +23,9 @@ LONGEST_ASKED = 600.0
 DRAIN_SECONDS = 1.0
 MOST_WAITING = 1_000
 PROVEN_AFTER = 1.0
+FEW = 50
+"""Fewer than these a second are believed at once: no lateness of this process explains them."""
+
 STUCK_AFTER, STUCK_TIMES = 0.3, 4.0
 STUCK_LOOKS = 3
 """Seen so often in a row: a loop that was held up itself sees everything late once."""
@@ -120,8 +123,10 @@ class Flow:
         stuck = self._looks >= STUCK_LOOKS
         latency = max(self._latency or 0.0, at - self._progress) if stuck else self._latency or 0.0
         width = self._window if self._failing or stuck else self._most
-        proven = self._failing or stuck or (self._slow_since is not None and at - self._slow_since >= PROVEN_AFTER)
-        most = min(MOST_WAITING, int(left * width / latency)) if proven and latency else MOST_WAITING
+        most = int(left * width / latency) if latency else MOST_WAITING
+        proven = self._slow_since is not None and at - self._slow_since >= PROVEN_AFTER
+        if most > MOST_WAITING or not (self._failing or stuck or proven or most < FEW):
+            most = MOST_WAITING
         if self.interval:
             most = min(most, int(left / self.interval))
         return max(1, most)
