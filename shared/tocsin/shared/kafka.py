@@ -26,7 +26,15 @@ _log = logging.getLogger("librdkafka")
 
 # The client marks errors as retriable in its transactional calls only.
 _NO_LEADER_YET = frozenset(
-    {KafkaError.LEADER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART}
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        # The same of a group's coordinator.
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
 )
 _SETTING = {
     "deliveries": "PARTITIONS_DELIVERIES",

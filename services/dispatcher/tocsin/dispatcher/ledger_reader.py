@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tocsin.dispatcher.core.ledger import Key, Ledger, LedgerReport
 from tocsin.dispatcher.core.offsets import Progress
-from tocsin.dispatcher.reading import ASK_TIMEOUT, UNREADABLE, PartitionKey, ends_of, read_until
+from tocsin.dispatcher.reading import ASK_TIMEOUT, UNREADABLE, PartitionKey, ends_of, insist, read_until
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
 from tocsin.shared.errors import BrokerError
@@ -66,7 +67,7 @@ def read_ledger(settings: DispatcherSettings, since_ms: int = 0) -> LedgerReport
 def _committed(settings: DispatcherSettings, places: list[PartitionKey]) -> list[TopicPartition]:
     asker: Consumer = kafka.consumer(settings.kafka, settings.dispatcher_group)
     try:
-        return asker.committed([TopicPartition(*place) for place in places], timeout=ASK_TIMEOUT)
+        return insist(partial(asker.committed, [TopicPartition(*place) for place in places], timeout=ASK_TIMEOUT))
     finally:
         asker.close()
 

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
@@ -15,6 +16,8 @@ from tocsin.shared.settings import CommonSettings
 
 READ_TIMEOUT = 60.0  # without any progress
 ASK_TIMEOUT = 15.0
+
+T = TypeVar("T")
 
 PartitionKey = tuple[str, int]
 """(topic as the broker calls it, partition)."""
@@ -34,14 +37,14 @@ def ends_of(settings: CommonSettings, partitions: Iterable[PartitionKey]) -> dic
     try:
         found = {}
         for key in partitions:
-            first, end = _insist(partial(asker.get_watermark_offsets, TopicPartition(*key), ASK_TIMEOUT))
+            first, end = insist(partial(asker.get_watermark_offsets, TopicPartition(*key), ASK_TIMEOUT))
             found[key] = int(first), int(end)
         return found
     finally:
         asker.close()
 
 
-def _insist(ask: Callable[[], tuple[int, int]], pause: Callable[[float], None] = time.sleep) -> tuple[int, int]:
+def insist(ask: Callable[[], T], pause: Callable[[float], None] = time.sleep) -> T:
     """Again while the broker says that it is no leader yet: of a topic just created, or after a restart."""
     until = time.monotonic() + ASK_TIMEOUT
     while True:
