@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,6 +149,7 @@ class _Parts:
 
 def _dispatch(settings: DispatcherSettings, parts: _Parts, at: Callable[[str], None]) -> int:
     dispatcher = build_dispatcher(settings, parts.configuration, at=at)
+    _spare_the_collector()
     intake, sender, settler = dispatcher.intake, dispatcher.sender, dispatcher.settler
     parts.lifecycle.add("settler", lambda: settler.close(5.0))
     if not settler.start(parts.lifecycle.stopping.is_set):
@@ -166,6 +168,14 @@ def _dispatch(settings: DispatcherSettings, parts: _Parts, at: Callable[[str], N
     parts.health.waiting("partitions", "stopping")
     intake.drain(settings.shutdown_grace / 1000)
     return 0
+
+
+def _spare_the_collector() -> None:
+    """Thousands of deliveries are alive at a time and hardly any is part of a cycle: looking for cycles every 700 new
+    objects, in everything that was ever imported, was a tenth of a delivery's cost."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _route(settings: RouterSettings, parts: _Parts, at: Callable[[str], None]) -> int:
