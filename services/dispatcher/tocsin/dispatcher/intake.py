@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
-from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.core.audit import Origin, Place
 from tocsin.dispatcher.core.offsets import Progress
 from tocsin.dispatcher.core.quick_delivery import decode_delivery
 from tocsin.dispatcher.core.retries import jitter_ms
@@ -28,7 +28,6 @@ from tocsin.shared import kafka
 from tocsin.shared.clock import Clock
 from tocsin.shared.errors import CodecError
 from tocsin.shared.headers import header
-from tocsin.shared.schemas.base import Source
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
 from tocsin.shared.topics import DELIVERIES, DELIVERY_PARKED, retry_topic
@@ -196,7 +195,7 @@ class Intake:
             self._reject(partition, offset, error)
             return None
         jitter = 0 if tier is None else jitter_ms(delivery.id, delivery.attempts, tier)
-        origin = Origin(Source.model_construct(topic=topic, partition=number, offset=offset), self._settings.instance)
+        origin = Origin(Place(topic, number, offset), self._settings.instance)
         return Taken(delivery, partition, offset, origin, due + jitter, value or b"")
 
     def _reject(self, partition: Partition, offset: int, error: CodecError) -> None:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from tocsin.dispatcher.core.audit import Origin
+from tocsin.dispatcher.core.audit import Origin, Place
 from tocsin.dispatcher.core.desk import Fetch
 from tocsin.dispatcher.core.quick_delivery import decode_delivery
 from tocsin.dispatcher.partitions import Partition, Partitions
@@ -30,7 +30,6 @@ from tocsin.dispatcher.stages.steps import Settled, Taken
 from tocsin.shared import kafka
 from tocsin.shared.errors import CodecError
 from tocsin.shared.headers import header
-from tocsin.shared.schemas.base import Source
 from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
@@ -315,8 +314,7 @@ class ParkedReader:
             tombstone = unparked_out(key, offset, fetch.lane, fetch.partition)
             self._settle(Settled(place.partition, offset, (tombstone,)))
             return None
-        source = Source(topic=self._parked, partition=fetch.partition, offset=offset)
-        origin = Origin(source, self._settings.instance)
+        origin = Origin(Place(self._parked, fetch.partition, offset), self._settings.instance)
         return Taken(delivery, place.partition, offset, origin, value=value, parked=True, lane=fetch.lane)
 
     def _keep(self, number: int, message: Message) -> None:

@@ -32,7 +32,8 @@ class Partitions:
     """All of them."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._partitions: dict[PartitionKey, Partition] = {}
         self.open_bytes = 0
         self.count = 0  # of each topic of deliveries; known when the group is joined
@@ -46,7 +47,7 @@ class Partitions:
         return partition
 
     def _assign(self, partition: Partition) -> None:
-        with self._changed:
+        with self._lock:
             self._drop(partition.key)
             self._partitions[partition.key] = partition
 
@@ -59,11 +60,11 @@ class Partitions:
     @property
     def open(self) -> int:
         """Deliveries that have been taken and have no durable successor yet."""
-        with self._changed:
+        with self._lock:
             return sum(len(partition.bytes) for partition in self._partitions.values())
 
     def stop_starting(self, keys: Iterable[PartitionKey]) -> None:
-        with self._changed:
+        with self._lock:
             for key in keys:
                 if key in self._partitions:
                     self._partitions[key].starting = False
@@ -75,7 +76,7 @@ class Partitions:
             return self._changed.wait_for(lambda: not any(one.in_flight for one in watched), timeout)
 
     def remove(self, keys: Iterable[PartitionKey]) -> None:
-        with self._changed:
+        with self._lock:
             for key in keys:
                 self._drop(key)
 
@@ -87,7 +88,7 @@ class Partitions:
             gone.bytes.clear()
 
     def take(self, partition: Partition, offset: int, size: int) -> None:
-        with self._changed:
+        with self._lock:
             if partition.active:
                 partition.progress.take(offset)
                 partition.bytes[offset] = size
@@ -95,26 +96,26 @@ class Partitions:
 
     def start(self, partition: Partition) -> bool:
         """Whether one of this partition's deliveries may be sent; `end` must follow."""
-        with self._changed:
+        with self._lock:
             if not partition.starting:
                 return False
             partition.in_flight += 1
             return True
 
     def end(self, partition: Partition) -> None:
-        with self._changed:
+        with self._lock:
             partition.in_flight -= 1
             if not partition.in_flight:
                 self._changed.notify_all()
 
     def give_back(self, partition: Partition, offset: int) -> None:
         """One of `delivery-parked` stays where it is."""
-        with self._changed:
+        with self._lock:
             self.open_bytes -= partition.bytes.pop(offset, 0)
 
     def settle(self, partition: Partition, offset: int | None) -> bool:
         """Mark one as settled for the next commit; False where it is not ours any more, or was marked before."""
-        with self._changed:
+        with self._lock:
             if offset is None:
                 return partition.active
             if not partition.active or offset not in partition.bytes:
@@ -125,5 +126,5 @@ class Partitions:
 
     def commits(self, partitions: Iterable[Partition]) -> dict[PartitionKey, tuple[int, str]]:
         """What to commit for these: offset and metadata."""
-        with self._changed:
+        with self._lock:
             return {one.key: one.progress.commit() for one in partitions}

@@ -22,7 +22,9 @@ class _Ref(msgspec.Struct, frozen=True):
     name: str
 
 
-class _Source(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True):
+    """A `Source` that costs little to make."""
+
     topic: str
     partition: int
     offset: int
@@ -41,7 +43,7 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     recipient: _Ref
     time: str
     attempt: int | None
-    source: _Source | None
+    source: Place | None
     dispatcher: str
     schema_version: int = 1
     channel: str | None = None
@@ -78,7 +80,7 @@ class Attempt:
 class Origin:
     """Where the delivery's record stands (None: a replay by hand), and who worked on it."""
 
-    source: Source | None
+    source: Source | Place | None
     dispatcher: str
 
 
@@ -145,7 +147,7 @@ def _line(delivery: Delivery, kind: AuditKind, time_ms: int, attempt: int, origi
         recipient=_Ref(delivery.recipient.id, delivery.recipient.name),
         time=format_rfc3339(time_ms),
         attempt=attempt or None,
-        source=None if source is None else _Source(source.topic, source.partition, source.offset),
+        source=Place(source.topic, source.partition, source.offset) if isinstance(source, Source) else source,
         dispatcher=origin.dispatcher,
         **more,
     )

@@ -53,12 +53,13 @@ class Conclude:
         _log_attempt(done, decision)
         match decision:
             case Done():
-                return _end(done, "delivered", None, attempt, *standing)
+                return _end(done, "delivered", None, trace, attempt, *standing)
             case RetryAt():
                 metrics.RETRIES.labels(format_duration(decision.tier_ms)).inc()
                 return _wait(done, decision, attempt, *standing)
             case DeadLettered():
-                return _end(done, "dead-lettered", decision.reason, attempt, _dead_letter(done, decision), *standing)
+                letter = _dead_letter(done, decision)
+                return _end(done, "dead-lettered", decision.reason, trace, attempt, letter, *standing)
             case _:
                 assert_never(decision)
 
@@ -74,10 +75,10 @@ def _wait(done: Attempted, decision: RetryAt, *records: Out) -> Settled:
     return Settled(taken.partition, taken.offset, (*records, after), attempt=outcome, parked_again=True)
 
 
-def _end(done: Attempted, kind: AuditKind, reason: str | None, *records: Out) -> Settled:
+def _end(done: Attempted, kind: AuditKind, reason: str | None, trace: str, *records: Out) -> Settled:
     taken = done.addressed.taken
     record = ended(done.delivery, kind, done.attempt.ended_ms, taken.origin, reason=reason)
-    terminal = audit_out(record, done.attempt.ended_ms, trace_of(done.delivery))
+    terminal = audit_out(record, done.attempt.ended_ms, trace)
     key = done_key(done.delivery)
     return Settled(taken.partition, taken.offset, (*records, terminal), kind, key, done.attempt.outcome)
 
