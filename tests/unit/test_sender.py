@@ -18,11 +18,12 @@ from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.parked_reader import Seen
 from tocsin.dispatcher.partitions import Partition, Partitions
 from tocsin.dispatcher.pipeline import Pipeline
-from tocsin.dispatcher.sender import Sender, SenderParts
-from tocsin.dispatcher.stages.address import CATCH_UP_SECONDS
+from tocsin.dispatcher.sender import Sender
+from tocsin.dispatcher.sender_parts import SenderParts
 from tocsin.dispatcher.stages.records import parked_key
 from tocsin.dispatcher.stages.steps import Settled, Taken
 from tocsin.dispatcher.standings import Standings
+from tocsin.dispatcher.strangers import CATCH_UP_SECONDS
 from tocsin.dispatcher.suppression import NoSuppression, Suppression
 from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.records import Recipient
@@ -194,6 +195,75 @@ def test_a_configuration_that_never_catches_up_is_not_waited_for_for_ever() -> N
         assert loop.settled == []
         clock.ahead = CATCH_UP_SECONDS + 1
         eventually(lambda: [one.offset for one in loop.settled] == [0])
+
+
+def test_what_is_parked_for_a_recipient_not_heard_of_yet_stays_parked_when_that_one_is_paused() -> None:
+    """By a process that has taken over with an old configuration."""
+    sent: list[str] = []
+
+    async def note(taken: Taken) -> Settled:
+        sent.append(taken.delivery.id)
+        return await deliver(taken)
+
+    loop = Loop(note)
+    loop.source.current = Configuration(change=6)
+    with running(loop):
+        waiting = [loop.take(offset, change=7) for offset in range(3)]
+        keys = [parked_key(one.delivery) for one in waiting]
+        loop.sender.parked_seen(
+            loop.parked, [Seen(HOOK.id, key, at, None, 0, False, None, False) for at, key in enumerate(keys)]
+        )
+
+        def fetched() -> None:
+            fetches, loop.fetcher.wanted = loop.fetcher.wanted, []
+            for fetch in fetches:
+                loop.partitions.take(loop.parked, fetch.offset, 10)
+                parked = replace(waiting[fetch.offset], partition=loop.parked, offset=fetch.offset, parked=True)
+                loop.sender.parked_fetched([(fetch, parked)])
+
+        eventually(lambda: len(loop.fetcher.wanted) == 3)
+        fetched()
+        time.sleep(0.3)  # nothing is to happen
+        assert sent == []
+        loop.source.current = Configuration(change=7, recipients={HOOK.id: HOOK.model_copy(update={"paused": True})})
+        eventually(lambda: not loop.parked.bytes)  # given back
+        time.sleep(0.3)  # nothing is to happen
+        assert (sent, [one for one in loop.settled if one.offset is not None], loop.fetcher.wanted) == ([], [], [])
+        loop.source.current = Configuration(change=8, recipients={HOOK.id: HOOK})
+        eventually(lambda: len(loop.fetcher.wanted) == 3)
+        fetched()
+        eventually(lambda: sum(one.offset is not None for one in loop.settled) == 3)
+    assert sent == [one.delivery.id for one in waiting]
+
+
+def test_a_parked_one_is_not_kept_back_for_ever_by_a_configuration_that_never_catches_up() -> None:
+    clock = Later()
+    with running(Loop(deliver, clock=clock)) as loop:
+        loop.source.current = Configuration(change=6)
+        one = loop.take(0, change=7)
+        seen = Seen(HOOK.id, parked_key(one.delivery), 0, None, 0, False, None, False)
+        loop.sender.parked_seen(loop.parked, [seen])
+        eventually(lambda: loop.fetcher.wanted)
+        loop.partitions.take(loop.parked, 0, 10)
+        loop.sender.parked_fetched([(loop.fetcher.wanted[0], replace(one, partition=loop.parked, parked=True))])
+        time.sleep(0.3)  # nothing is to happen
+        assert loop.settled == []
+        clock.ahead = CATCH_UP_SECONDS + 1
+        eventually(lambda: [one.partition for one in loop.settled] == [loop.parked])
+
+
+def test_a_pause_counts_in_all_partitions_though_another_one_has_just_come() -> None:
+    with running(Loop(deliver)) as loop:
+        loop.sender.submit([loop.take(0)])
+        eventually(lambda: len(loop.settled) == 1)
+        other = loop.partitions.assign_parked(("delivery-parked", 1), None)
+        loop.source.current = Configuration(change=1, recipients={HOOK.id: HOOK.model_copy(update={"paused": True})})
+        loop.sender.parked_restored(other, {})
+        eventually(lambda: other.ready)
+        time.sleep(0.3)  # some looks around
+        loop.sender.submit([loop.take(1)])
+        eventually(lambda: [one.offset for one in loop.settled if one.offset is not None] == [0, 1])
+    assert DELIVERY_PARKED in {out.topic for out in loop.settled[-1].records}
 
 
 class FirstAnswerLate(NoSuppression):

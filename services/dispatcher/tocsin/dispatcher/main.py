@@ -19,7 +19,8 @@ from tocsin.dispatcher.parked_reader import ParkedReader
 from tocsin.dispatcher.partitions import Partitions
 from tocsin.dispatcher.pipeline import Pipeline
 from tocsin.dispatcher.router import Router
-from tocsin.dispatcher.sender import Sender, SenderParts
+from tocsin.dispatcher.sender import Sender
+from tocsin.dispatcher.sender_parts import SenderParts
 from tocsin.dispatcher.settings import DispatcherSettings, RouterSettings
 from tocsin.dispatcher.settler import Settler
 from tocsin.dispatcher.stages.address import Address

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
 from tocsin.dispatcher.core.flow import ended_of
 from tocsin.dispatcher.core.waiting import Entry
 from tocsin.dispatcher.event_loop import new_event_loop
-from tocsin.dispatcher.fence import Fence
 from tocsin.dispatcher.parked_reader import Seen
-from tocsin.dispatcher.partitions import Partition, Partitions
-from tocsin.dispatcher.pipeline import Pipeline
+from tocsin.dispatcher.partitions import Partition
+from tocsin.dispatcher.sender_parts import SenderParts
 from tocsin.dispatcher.stages.records import (
     done_key,
     end_without_attempt,
@@ -26,11 +24,8 @@ from tocsin.dispatcher.stages.records import (
     unparked_out,
 )
 from tocsin.dispatcher.stages.steps import Settled, Taken, in_lane
-from tocsin.dispatcher.standings import Standings
 from tocsin.dispatcher.strangers import Strangers
-from tocsin.dispatcher.suppression import TIMEOUT, Suppression
-from tocsin.shared.clock import Clock
-from tocsin.shared.configuration.follower import ConfigurationSource
+from tocsin.dispatcher.suppression import TIMEOUT
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.schemas.recipient_state import RecipientState
@@ -45,35 +40,13 @@ MOST_UNSEEN = 4
 """Batches of parked records read ahead of the loop, of 500 each."""
 
 
-class Fetcher(Protocol):
-    """Brings parked deliveries back."""
-
-    def want(self, fetches: Sequence[Fetch]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SenderParts:
-    """What the loop works with."""
-
-    pipeline: Pipeline
-    channels: Mapping[str, Channel]
-    suppression: Suppression
-    standings: Standings
-    configuration: ConfigurationSource
-    partitions: Partitions
-    fetcher: Fetcher
-    fence: Fence
-    clock: Clock
-    settle: Callable[[Settled], None]
-
-
 class Sender:
     """What has no underscore is for other threads; the rest stays on the loop."""
 
     def __init__(self, parts: SenderParts, policy: DeskPolicy) -> None:
         self._parts = parts
         self._desk: Desk[Taken] = Desk(policy)
-        self._strangers = Strangers(parts.configuration, parts.clock)
+        self._strangers = Strangers(parts.clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._admission: asyncio.Task[None] | None = None  # of the last batch
         self._loop = new_event_loop()
@@ -188,6 +161,7 @@ class Sender:
         self._pump()
 
     def _offer(self, taken: Taken) -> None:
+        self._follow_configuration()
         if not self._strangers.keep(taken):
             self._seat_it(taken)
 
@@ -253,20 +227,25 @@ class Sender:
         number = partition.key[1]
         self._parts.standings.restore(rows)
         self._parked[number] = partition
-        self._reconcile([number])
+        self._reconcile()
         partition.ready = True
 
     def _arrived(self, fetched: Sequence[tuple[Fetch, Taken | None]]) -> None:
+        self._follow_configuration()
         for fetch, taken in fetched:
-            seat = self._desk.seat(fetch.recipient, fetch.partition)
-            if seat is None or (taken is not None and not taken.partition.active):
-                continue
-            if taken is None:
-                left = self._desk.lost(seat, fetch.offset, fetch.lane)
-            else:
-                left = self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset))
-            self._park(left)
+            if taken is None or not self._strangers.keep(taken, fetch):
+                self._take_back(fetch, taken)
         self._pump()
+
+    def _take_back(self, fetch: Fetch, taken: Taken | None) -> None:
+        seat = self._desk.seat(fetch.recipient, fetch.partition)
+        if seat is None or (taken is not None and not taken.partition.active):
+            return
+        if taken is None:
+            left = self._desk.lost(seat, fetch.offset, fetch.lane)
+        else:
+            left = self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset))
+        self._park(left)
 
     # What goes out
 
@@ -341,10 +320,12 @@ class Sender:
             return
         self._loop.call_later(LOOK_EVERY, self._tick)
         try:
-            if self._parts.configuration.current is not self._configured:
-                self._reconcile(list(self._parked))
-            for taken in self._strangers.leave():
-                self._seat_it(taken)
+            self._follow_configuration()
+            for taken, fetch in self._strangers.leave():
+                if fetch is None:
+                    self._seat_it(taken)
+                else:
+                    self._take_back(fetch, taken)
             self._park(self._desk.tick(self._parts.clock.monotonic()))
             self._fetch([seat for seat in self._desk.busy() if self._is_ready(seat.partition)])
             if self._starts:
@@ -355,22 +336,27 @@ class Sender:
             log.exception("looking after the recipients failed")
         self._pump()
 
+    def _follow_configuration(self) -> None:
+        if self._parts.configuration.current is not self._configured:
+            self._reconcile()
+
     def _is_ready(self, number: int) -> bool:
         return number in self._parked and self._parked[number].ready
 
-    def _reconcile(self, numbers: Sequence[int]) -> None:
-        """What the configuration says now of recipients in these partitions."""
+    def _reconcile(self) -> None:
+        """What the configuration says now of all recipients here."""
         self._configured = configuration = self._parts.configuration.current
+        self._strangers.configuration = configuration
         now, standings = self._parts.clock.now_ms(), self._parts.standings
         for recipient in configuration.recipients.values():
             number = partition_for(recipient.id.encode(), self._parts.partitions.count or 1)
             partition = self._parked.get(number)
-            if number in numbers and partition is not None:
+            if partition is not None:
                 outs = standings.reconcile(recipient, now, number)
                 if outs:
                     self._parts.settle(Settled(partition, None, outs))
         standings.changed.clear()
-        for number in numbers:
+        for number in self._parked:
             for seat in self._desk.seats(number):
                 self._park(self._desk.set_terms(seat, standings.terms(seat.id)))
 
