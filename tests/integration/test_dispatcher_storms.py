@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from broker_faults import set_topic
 from delivering import (
     SECRET,
     RunningDispatcher,
@@ -28,22 +27,11 @@ from receiver import Receiver
 from support import eventually, produce, put_records
 from tocsin.deploy.stack import Stack
 from tocsin.dispatcher.ledger_reader import read_ledger
-from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared import kafka
 from tocsin.shared.telemetry.metrics import TRANSACTIONS_FAILED
 from tocsin.shared.topics import DELIVERIES, DELIVERY_AUDIT, DELIVERY_DEAD_LETTER
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
-
-
-def set_topic(settings: DispatcherSettings, topic: str, **config: Any) -> None:
-    entries = [
-        ConfigEntry(name.replace("_", "."), str(value), incremental_operation=AlterConfigOpType.SET)
-        for name, value in config.items()
-    ]
-    resource = ConfigResource(ResourceType.TOPIC, settings.topic(topic), incremental_configs=entries)
-    for future in kafka.admin(settings.kafka).incremental_alter_configs([resource]).values():
-        future.result()
 
 
 def transactions_failed() -> float:

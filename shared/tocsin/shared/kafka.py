@@ -22,6 +22,14 @@ SESSION_TIMEOUT_MS = 10_000
 ASK_AGAIN_MS = 500
 """The longest pause of an admin client between two connections: what waits for a broker shall notice it soon."""
 
+NOTICED_SOON = {
+    # The client waits a minute for an answer on a connection whose other end has gone without a word.
+    "socket.timeout.ms": 20_000,
+    # It asks every five minutes what topics there are: so long would a group do without one that could not be seen.
+    "topic.metadata.refresh.interval.ms": 15_000,
+}
+"""Of consumers. A transactional producer's own timeouts follow from its transaction's."""
+
 _log = logging.getLogger("librdkafka")
 
 # The client marks errors as retriable in its transactional calls only.
@@ -55,7 +63,7 @@ def client_config(kafka: KafkaSettings, **settings: Any) -> dict[str, Any]:
 
 def consumer(kafka: KafkaSettings, group: str, **settings: Any) -> Consumer:
     """Reads committed records only, and commits only when told to."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "group_id": group,
         "enable_auto_commit": False,
         "enable_auto_offset_store": False,
@@ -65,6 +73,7 @@ def consumer(kafka: KafkaSettings, group: str, **settings: Any) -> Consumer:
         "heartbeat_interval_ms": 2_000,
         "fetch_message_max_bytes": MAX_RECORD_BYTES,
     }
+    defaults |= {name: value for name, value in NOTICED_SOON.items() if name not in kafka.properties}
     return Consumer(client_config(kafka, **{**defaults, **settings}))
 
 

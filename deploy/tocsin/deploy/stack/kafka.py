@@ -144,7 +144,7 @@ class Kafka:
         self.folder = folder
         self.child: Child | None = None
         self.port = 0
-        self.cluster_id = ""
+        self.cluster_id = ""  # given before the first start, it is of the cluster that this broker joins
         self.log_path = folder / "broker.log"
         self._supervisor = supervisor
         self._wanted_port = port
@@ -209,7 +209,7 @@ class Kafka:
         shutil.rmtree(unfinished, ignore_errors=True)
         properties = self._write_properties("format.properties", unfinished.name, 9092, 9093)
         # Kafka's uuids: 22 characters of URL-safe base64; a leading "-" would look like an option.
-        new_id = "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
+        new_id = self.cluster_id or "T" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         command = [*self._command, "kafka.tools.StorageTool", "format", "-t", new_id, "-c", properties]
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, cwd=self.folder
