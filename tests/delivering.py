@@ -211,16 +211,21 @@ class RunningDispatcher:
 
 
 class ServiceProcess:
-    """A service as a process of its own; `crash_at` kills it at a named point, the nth time it gets there."""
+    """A service as a process of its own; `crash_at` kills it at a named point, the nth time it gets there.
+
+    `by` may be another signal than that of `kill -9`.
+    """
 
     def __init__(
         self,
         service: str,
         settings: CommonSettings,
         log: Path,
+        *,
         crash_at: str = "",
         nth: int = 1,
         environment: Mapping[str, str] | None = None,
+        by: signal.Signals = signal.SIGKILL,
     ) -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")},
@@ -236,7 +241,7 @@ class ServiceProcess:
         self.log = log
         self._out = log.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, service, crash_at, str(nth)],
+            [sys.executable, "-c", _RUN, service, crash_at, str(nth), str(by.value)],
             env=environment,
             stderr=self._out,
             cwd=Path(__file__).parent,
@@ -268,13 +273,13 @@ _RUN = """
 import os, sys
 from tocsin.dispatcher.core.audit import Origin, routed
 from tocsin.dispatcher.main import run_dispatcher, run_router
-service, point, nth = sys.argv[1], sys.argv[2], int(sys.argv[3])
+service, point, nth, by = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 seen = 0
 def at(name):
     global seen
     seen += name == point
-    if name == point and seen >= nth:
-        os.kill(os.getpid(), 9)
+    if name == point and seen == nth:
+        os.kill(os.getpid(), by)
 sys.exit({"router": run_router, "dispatcher": run_dispatcher}[service](at))
 """
 

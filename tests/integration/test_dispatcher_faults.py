@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -66,6 +67,35 @@ def kill_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
         assert len(receiver.repeats()) <= 256
         assert {one.id for one in receiver.requests} <= set(ids)
         assert all(one.verified for one in receiver.requests)
+
+
+def test_sigterm_at_any_point_repeats_nothing(stack: Stack, tmp_path: Path) -> None:
+    """At the same points as a kill: what has been answered is settled before it ends."""
+    points = {"answered": 120, "before_commit": 2, "committed": 1}
+    with ThreadPoolExecutor(len(points)) as pool:
+        runs = [pool.submit(stop_at, stack, tmp_path / point, point, nth) for point, nth in points.items()]
+    for run in runs:
+        run.result()
+
+
+def stop_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
+    tmp_path.mkdir()
+    settings = dispatcher_settings(stack, tmp_path)
+    with Receiver(SECRET) as receiver, ScriptedServer(says_in_turn(says("500 No"), says("200 OK"))) as shaky:
+        recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(5)]
+        recipients.append(unsigned_recipient(shaky.url, "Shaky"))
+        put_records(settings, *recipients)
+        ids = put_deliveries(settings, [delivery_for(one) for _ in range(50) for one in recipients])
+        log = tmp_path / "log"
+        with ServiceProcess("dispatcher", settings, log, crash_at=point, nth=nth, by=signal.SIGTERM) as stopped:
+            assert stopped.process.wait(60) == 0
+        assert len(audits(settings, "attempt")) == len(receiver.requests) + len(shaky.requests)
+        with ServiceProcess("dispatcher", settings, log) as second:
+            wait_for_terminals(settings, len(ids), within=60)
+            assert second.stop() == 0
+        assert terminals(settings) == {(id_, 0): 1 for id_ in ids}
+        assert receiver.repeats() == {}
+        assert len(receiver.requests) + len(shaky.requests) == len(ids) + 1
 
 
 def test_sigterm_finishes_what_is_in_flight_and_nothing_is_repeated(stack: Stack, tmp_path: Path) -> None:

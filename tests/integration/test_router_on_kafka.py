@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from broker_faults import set_topic
 from delivering import ServiceProcess, audits, event_of, notification_for, unsigned_recipient
 from support import eventually, produce, put_records, read_all, settings_for, with_topics
 from tocsin.deploy.stack import Stack
@@ -148,22 +150,23 @@ def test_an_event_waits_for_the_configuration_it_was_made_under(stack: Stack, tm
     assert len(recipients) == 2
 
 
-def test_a_killed_router_routes_each_event_once(stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_or_stopped_router_routes_each_event_once(stack: Stack, tmp_path: Path, by: signal.Signals) -> None:
     """At two points, at once: most of the time passes until the broker takes each of them for dead."""
     with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(kill_at, stack, tmp_path / point, point) for point in ("before_commit", "committed")]
+        runs = [pool.submit(end_at, stack, tmp_path / point, point, by) for point in ("before_commit", "committed")]
     for run in runs:
         run.result()
 
 
-def kill_at(stack: Stack, tmp_path: Path, point: str) -> None:
+def end_at(stack: Stack, tmp_path: Path, point: str, by: signal.Signals) -> None:
     tmp_path.mkdir()
     settings = router_settings(stack, tmp_path)
     notification, recipients, change = two_recipients(settings)
     events = [event_of(notification.id, ordinal, configuration_change=change) for ordinal in range(1, 301)]
     put_events(settings, *events)
-    with ServiceProcess("router", settings, tmp_path / "log", crash_at=point) as killed:
-        assert killed.process.wait(60) == -9
+    with ServiceProcess("router", settings, tmp_path / "log", crash_at=point, by=by) as killed:
+        assert killed.process.wait(60) == (-9 if by == signal.SIGKILL else 0)
     with ServiceProcess("router", settings, tmp_path / "log") as second:
         eventually(lambda: len(deliveries(settings)) >= 600, within=60)
         # What would come twice would come before what comes after it.
@@ -171,6 +174,25 @@ def kill_at(stack: Stack, tmp_path: Path, point: str) -> None:
         put_events(settings, events[-1])
         eventually(lambda: events[-1].id in {one.event.id for one in deliveries(settings)})
         assert second.stop() == 0
+    expected = Counter(delivery_id(event.id, recipient.id) for event in events for recipient in recipients)
+    assert Counter(one.id for one in deliveries(settings)) == expected
+    assert Counter(one.delivery_id for one in audits(settings, "routed")) == expected
+
+
+def test_deliveries_that_their_topic_is_too_small_for_are_not_lost(stack: Stack, tmp_path: Path) -> None:
+    settings = router_settings(stack, tmp_path)
+    notification, recipients, change = two_recipients(settings)
+    set_topic(settings, DELIVERIES, max_message_bytes=200)
+    events = [event_of(notification.id, ordinal, configuration_change=change) for ordinal in (1, 2)]
+    put_events(settings, events[0])
+    log = tmp_path / "log"
+    with ServiceProcess("router", settings, log) as process:
+        eventually(lambda: log.read_text().count("routing failed") >= 2, within=60)
+        assert deliveries(settings) == []
+        set_topic(settings, DELIVERIES, max_message_bytes=1_000_000)
+        put_events(settings, events[1])
+        eventually(lambda: len(deliveries(settings)) >= 4, within=60)
+        assert process.stop() == 0
     expected = Counter(delivery_id(event.id, recipient.id) for event in events for recipient in recipients)
     assert Counter(one.id for one in deliveries(settings)) == expected
     assert Counter(one.delivery_id for one in audits(settings, "routed")) == expected
