@@ -36,7 +36,7 @@ class FakeChannel:
     behaviour: str
     name: str = "fake"
 
-    def render(self, delivery: Delivery, recipient: Recipient) -> RenderedBody:
+    def render(self, delivery: Delivery, recipient: Recipient, *, still_retried: bool = False) -> RenderedBody:
         return RenderedBody(content_type="text/plain", text=delivery.event.id)
 
     def fits(self, rendered: RenderedBody) -> bool:

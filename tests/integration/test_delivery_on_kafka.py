@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,9 +17,11 @@ from delivering import (
     audits,
     delivery_for,
     dispatcher_settings,
+    event_of,
     put_deliveries,
     says,
     says_in_turn,
+    standing,
     terminals,
     unsigned_recipient,
     wait_for_terminals,
@@ -75,6 +80,34 @@ def test_a_retry_has_the_same_id_and_the_same_bytes_and_is_never_early(stack: St
     assert attempts[0].response_excerpt == "come\\nback"
     assert attempts[0].next_attempt_at == attempts[0].time + 200
     assert len({one.body_sha256 for one in attempts}) == 1
+
+
+def test_a_resolved_says_when_its_activated_is_still_being_retried(stack: Stack, tmp_path: Path) -> None:
+    """Over a restart, too; and no longer once that has ended."""
+    settings = dispatcher_settings(stack, tmp_path, retry_tiers=(200, 4_000))
+    body = '{"kind": "@{eventKind}", "late": @{activatedStillRetried}}'
+
+    def event(kind: str, activation: str, ordinal: int) -> Any:
+        return event_of(kind=kind, activation_id=activation, ordinal=ordinal)
+
+    first, second = (str(uuid.uuid4()) for _ in range(2))
+    with ScriptedServer(says_in_turn(says("500 No"), says("200 OK"))) as server:
+        hook = unsigned_recipient(server.url, body=body).model_copy(update={"retry": (4_000,)})
+        put_records(settings, hook)
+        with RunningDispatcher(settings):
+            put_deliveries(settings, [delivery_for(hook, event=event("activated", first, 1))])
+            eventually(lambda: audits(settings, "attempt"))
+        with RunningDispatcher(settings):
+            later = [("activated", second, 2), ("resolved", second, 3), ("resolved", first, 4)]
+            put_deliveries(settings, [delivery_for(hook, event=event(*one)) for one in later])
+            wait_for_terminals(settings, 4)
+            assert standing(settings, hook).retrying == ()
+            put_deliveries(settings, [delivery_for(hook, event=event("reminder", first, 5))])
+            wait_for_terminals(settings, 5)
+    sent = [(one["kind"], one["late"]) for one in map(json.loads, server.bodies())]
+    assert sent[0] == ("activated", False)
+    assert Counter(sent[1:-2]) == Counter([("activated", False), ("resolved", False), ("resolved", True)])
+    assert sent[-2:] == [("activated", False), ("reminder", False)]
 
 
 def test_when_the_attempts_are_used_up_it_is_a_dead_letter(stack: Stack, tmp_path: Path) -> None:

@@ -67,6 +67,14 @@ def test_what_is_not_one_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
+def test_it_says_when_the_message_before_it_has_not_got_through() -> None:
+    event = event_of(kind="resolved")
+    for late in (False, True):
+        rendered = render_email(Values.of(event, activated_still_retried=late))
+        assert ("has not reached you yet" in rendered.text) is late
+        assert ("has not reached you yet" in (rendered.html or "")) is late
+
+
 def test_a_subject_has_no_line_breaks_and_is_cut() -> None:
     event = event_of(notification=Ref(id="n", name="a\r\nBcc: x@y.z" + "z" * 400))
     rendered = render_email(Values.of(event))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused, Unavailable, Unknown
 from tocsin.dispatcher.core.standing import (
+    MAX_RETRYING,
     MAX_STOPS,
     CircuitPolicy,
     Recent,
@@ -12,6 +13,7 @@ from tocsin.dispatcher.core.standing import (
     hold_of,
     keeps_failing,
     reconciled,
+    with_retrying,
     worth_writing,
 )
 from tocsin.shared.configuration.records import Recipient
@@ -141,6 +143,19 @@ def test_a_delivery_does_not_grow_old_while_its_recipient_is_paused_or_disabled(
     assert age_ms(state, NOW, NOW + 5 * HOUR) == 3 * HOUR
     assert age_ms(state, NOW + 2 * HOUR, NOW + 5 * HOUR) == 2 * HOUR
     assert age_ms(state, NOW + 4 * HOUR, NOW + 5 * HOUR) == HOUR
+
+
+def test_what_is_retried_is_remembered_until_it_ends_and_only_so_much_of_it() -> None:
+    state = RecipientState()
+    assert with_retrying(state, "a", still=False) is state
+    once = with_retrying(state, "a", still=True)
+    assert with_retrying(once, "a", still=True) is once
+    both = with_retrying(once, "b", still=True)
+    assert both.retrying == ("a", "b")
+    assert with_retrying(both, "a", still=False).retrying == ("b",)
+    for at in range(100):
+        both = with_retrying(both, f"c{at}", still=True)
+    assert both.retrying == tuple(f"c{at}" for at in range(100 - MAX_RETRYING, 100))
 
 
 def test_ever_so_many_pauses_stay_bounded_and_never_make_a_delivery_older() -> None:

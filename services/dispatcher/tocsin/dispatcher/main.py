@@ -101,7 +101,7 @@ def build_dispatcher(
     pipeline = Pipeline(
         Address(configuration, channels, clock),
         Expire(standings, clock),
-        Render(clock),
+        Render(standings, clock),
         Send(clock, at),
         Conclude(settings.retry_tiers, standings),
     )

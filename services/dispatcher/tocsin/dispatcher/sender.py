@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
 from tocsin.dispatcher.core.flow import ended_of
+from tocsin.dispatcher.core.outcomes import Accepted
 from tocsin.dispatcher.core.waiting import Entry
 from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.parked_reader import Seen
@@ -286,6 +287,12 @@ class Sender:
         except Exception:
             log.exception("a delivery could not be worked on", delivery=taken.delivery.id)
             settled = give_up(taken, self._parts.clock.now_ms(), "internal_error")
+        if taken.delivery.event.kind == "activated":
+            # With an order what comes after it waits, and so need not be told.
+            failed = settled.attempt is not None and not isinstance(settled.attempt, Accepted)
+            still = failed and settled.terminal is None and taken.lane is None
+            rows = self._parts.standings.retried(taken.delivery, taken.number, still=still)
+            settled = replace(settled, records=(*settled.records, *rows)) if rows else settled
         if taken.parked and not settled.parked_again:
             out = unparked_out(parked_key(taken.delivery), taken.offset, taken.lane, taken.number)
             settled = replace(settled, records=(*settled.records, out))

@@ -18,6 +18,7 @@ from tocsin.dispatcher.core.standing import (
     hold_of,
     keeps_failing,
     reconciled,
+    with_retrying,
     worth_writing,
 )
 from tocsin.dispatcher.stages.records import audit_out, delivery_out, state_out, trace_of
@@ -25,6 +26,7 @@ from tocsin.dispatcher.stages.steps import Out
 from tocsin.shared.configuration.follower import ConfigurationSource
 from tocsin.shared.configuration.rate import interval_ms
 from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
@@ -86,6 +88,20 @@ class Standings:
             after = after.model_copy(update={"told": True})
         after = reconciled(after, recipient, now_ms)
         return (*self._keep(recipient, before, after, partition), *more)
+
+    def still_retried(self, recipient: str, activation: str) -> bool:
+        """Whether this activation's `activated` has failed for it and waits to be tried again."""
+        return activation in self.of(recipient).retrying
+
+    def retried(self, delivery: Delivery, partition: int, *, still: bool) -> tuple[Out, ...]:
+        """What an attempt of an `activated`, or its end, changes, as records: mostly none."""
+        before = self.of(delivery.recipient.id)
+        after = with_retrying(before, delivery.event.activation_id, still=still)
+        if after is before:
+            return ()
+        named = after if after.name else after.model_copy(update={"name": delivery.recipient.name})
+        self._states[delivery.recipient.id] = named
+        return (state_out(delivery.recipient.id, named, partition),)
 
     def reconcile(self, recipient: Recipient, now_ms: int, partition: int) -> tuple[Out, ...]:
         """What the configuration has changed, as records."""

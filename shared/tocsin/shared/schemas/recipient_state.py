@@ -29,3 +29,4 @@ class RecipientState(Wire):
     disabled_because: Literal["gone", "failing"] | None = None
     told: bool = False  # `on_failing` has been told of this row of failures
     stops: tuple[Stop, ...] = ()
+    retrying: tuple[str, ...] = ()  # activations whose `activated` has failed and waits to be tried again; the newest

@@ -27,8 +27,11 @@ class Channel(Protocol):
         """As audit records and metrics call it."""
         ...
 
-    def render(self, delivery: Delivery, recipient: Recipient) -> RenderedBody:
-        """What will be sent, once for all attempts. Raises TemplateError."""
+    def render(self, delivery: Delivery, recipient: Recipient, *, still_retried: bool = False) -> RenderedBody:
+        """What will be sent, once for all attempts. Raises TemplateError.
+
+        `still_retried`: the `activated` of the same activation has not reached this recipient yet.
+        """
         ...
 
     def fits(self, rendered: RenderedBody) -> bool:

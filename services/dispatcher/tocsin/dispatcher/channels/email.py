@@ -82,8 +82,8 @@ class EmailChannel:
         self._idle: list[_Idle] = []
         self._free = asyncio.Semaphore(settings.smtp_connections)
 
-    def render(self, delivery: Delivery, recipient: Recipient) -> RenderedBody:
-        return render_email(Values.of(delivery.event))
+    def render(self, delivery: Delivery, recipient: Recipient, *, still_retried: bool = False) -> RenderedBody:
+        return render_email(Values.of(delivery.event, activated_still_retried=still_retried))
 
     def fits(self, rendered: RenderedBody) -> bool:
         return rendered.subject is not None

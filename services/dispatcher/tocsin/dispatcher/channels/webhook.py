@@ -68,11 +68,12 @@ class WebhookChannel:
         self._client = client or LeanClient(policy, Tls())
         self._prepared: dict[str, _Prepared] = {}
 
-    def render(self, delivery: Delivery, recipient: Recipient) -> RenderedBody:
+    def render(self, delivery: Delivery, recipient: Recipient, *, still_retried: bool = False) -> RenderedBody:
         webhook = _webhook(recipient)
         content_type = _content_type(webhook)
         source = DEFAULT_BODY if webhook.body is None else webhook.body
-        return RenderedBody(content_type=content_type, text=render(source, content_type, Values.of(delivery.event)))
+        values = Values.of(delivery.event, activated_still_retried=still_retried)
+        return RenderedBody(content_type=content_type, text=render(source, content_type, values))
 
     def fits(self, rendered: RenderedBody) -> bool:
         return rendered.subject is None

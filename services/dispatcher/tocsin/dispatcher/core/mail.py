@@ -40,6 +40,8 @@ Sensors:    @{sensorNamesUnquoted}
 Group:      @{groupName}
 Activated:  @{activationTime}
 {% if eventKind != "activated" %}This event: @{eventTime}
+{% endif %}{% if activatedStillRetried %}
+That it was activated has not reached you yet: that message is still being tried.
 {% endif %}{% if notificationActivationDetailsURL %}
 Details: @{notificationActivationDetailsURL}
 {% endif %}"""
@@ -64,6 +66,8 @@ HTML = """\
 </td></tr>
 {% if notificationDescription %}<tr><td style="padding: 8px 28px 0; color: #52606d; white-space: pre-line;
  overflow-wrap: anywhere">@{notificationDescription}</td></tr>
+{% endif %}{% if activatedStillRetried %}<tr><td style="padding: 8px 28px 0; color: #52606d">\
+That it was activated has not reached you yet: that message is still being tried.</td></tr>
 {% endif %}<tr><td style="padding: 16px 28px 8px"><span style="font-size: 30px; font-weight: 600">@{matchedCount}</span>
 <span style="color: #52606d">of @{reportingCount} systems currently reporting</span></td></tr>
 <tr><td style="padding: 0 28px 8px">

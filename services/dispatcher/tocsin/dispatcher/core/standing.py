@@ -27,6 +27,9 @@ MAX_STOPS = 100
 FORGET_STOPS_AFTER_MS = 60 * 86_400_000
 """Twice the longest life of a delivery."""
 
+MAX_RETRYING = 64
+"""Of the activations whose `activated` waits to be tried again: the row is written with each of them."""
+
 Verdict = Literal["ok", "failed", "refused", "nothing"]
 """What an attempt says of its recipient: `refused` is about the delivery alone, `nothing` was our own doing."""
 
@@ -117,6 +120,14 @@ def _recovered(state: RecipientState) -> RecipientState:
             "told": False,
         }
     )
+
+
+def with_retrying(state: RecipientState, activation: str, *, still: bool) -> RecipientState:
+    """Whether this activation's `activated` waits for another attempt now. The same object where nothing changes."""
+    if (activation in state.retrying) == still:
+        return state
+    others = tuple(one for one in state.retrying if one != activation)
+    return state.model_copy(update={"retrying": (*others, activation)[-MAX_RETRYING:] if still else others})
 
 
 def worth_writing(before: RecipientState, after: RecipientState) -> bool:

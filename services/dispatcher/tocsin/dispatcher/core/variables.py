@@ -1,4 +1,4 @@
-"""What a body template can print: SysTrack's fourteen variables, and six of our own. Pure."""
+"""What a body template can print: SysTrack's fourteen variables, and seven of our own. Pure."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ VARIABLES: Mapping[str, str] = MappingProxyType(
         "notificationState": "active, resolved or dismissed: what the activation is after this event",
         "matchedCount": "number of systems that matched at this event",
         "reportingCount": "number of systems reporting at this event",
+        "activatedStillRetried": "true when this activation's `activated` has not reached the recipient yet",
     }
 )
 
@@ -68,6 +69,7 @@ DEFAULT_BODY = """\
   "activationThresholdIsPercent": @{activationThresholdIsPercent},
   "matchedCount": @{matchedCount},
   "reportingCount": @{reportingCount},
+  "activatedStillRetried": @{activatedStillRetried},
   "notificationActivationDetailsURL": "@{notificationActivationDetailsURL}",
   "systemsAtActivationURL": "@{systemsAtActivationURL}",
   "systemsCurrentlyAffectedURL": "@{systemsCurrentlyAffectedURL}"
@@ -89,8 +91,8 @@ class Values:
         self._event: NotificationEvent | None = None
 
     @classmethod
-    def of(cls, event: NotificationEvent) -> Values:
-        made = cls({})
+    def of(cls, event: NotificationEvent, *, activated_still_retried: bool = False) -> Values:
+        made = cls({"activatedStillRetried": activated_still_retried})
         made._event = event
         return made
 
@@ -191,7 +193,8 @@ SAMPLES: tuple[Values, ...] = (
     Values.of(
         _sample(
             'Finance "slow" \\ <&>', percent=True, group=Ref(id="g", name="Fi\tnance"), description='a "b"\nc \u2028 é'
-        )
+        ),
+        activated_still_retried=True,
     ),
     Values.of(_sample("Plain", percent=False, group=None, description="")),
 )
