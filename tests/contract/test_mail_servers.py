@@ -19,12 +19,20 @@ from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused, Unavailable, Unknown
 from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
-from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.configuration.records import MailTemplates, Recipient
 
 ON_CALL = Recipient(id="r", name="On call", type="distribution-list", email="oncall@example.com")
 
 
-def send(tmp_path: Path, server: MailServer, times: int = 1, *, at_once: bool = False, **given: Any) -> list[Outcome]:
+def send(
+    tmp_path: Path,
+    server: MailServer,
+    times: int = 1,
+    *,
+    at_once: bool = False,
+    recipient: Recipient = ON_CALL,
+    **given: Any,
+) -> list[Outcome]:
     given = {
         "smtp_host": "localhost",
         "smtp_tls": "none",
@@ -36,7 +44,7 @@ def send(tmp_path: Path, server: MailServer, times: int = 1, *, at_once: bool = 
     async def scenario() -> list[Outcome]:
         channel = EmailChannel(settings)
         delivery = delivery_for(unsigned_recipient("http://x/"))
-        parcel = Parcel(delivery, ON_CALL, channel.render(delivery, ON_CALL))
+        parcel = Parcel(delivery, recipient, channel.render(delivery, recipient))
         if at_once:
             outcomes = await asyncio.gather(*(channel.send(parcel) for _ in range(times)))
         else:
@@ -139,6 +147,18 @@ def test_tls_and_login(tmp_path: Path, tls: str) -> None:
     assert len(server.messages) == 2
     if tls == "starttls":
         assert [one.split()[0] for one in server.commands[:4]] == ["EHLO", "STARTTLS", "EHLO", "AUTH"]
+
+
+def test_a_recipients_own_words_go_through_a_login(tmp_path: Path) -> None:
+    authority = Authority.made_in(tmp_path)
+    login = {"smtp_username": "tocsin", "smtp_password": "hush", "smtp_ca_file": authority.file, "smtp_tls": "starttls"}
+    words = MailTemplates(subject="Now: @{notificationName}", text="@{matchedCount} of @{reportingCount}")
+    recipient = ON_CALL.model_copy(update={"mail": words})
+    with MailServer(tls=authority.server(), login=("tocsin", "hush")) as server:
+        assert reasons(send(tmp_path, server, recipient=recipient, **login)) == ["accepted"]
+    message = message_from_bytes(server.messages[0])
+    assert message["Subject"] == 'Now: Finance is "slow"'
+    assert (message.get_content_type(), message.get_payload(decode=True).strip()) == ("text/plain", b"3 of 8")
 
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])

@@ -23,6 +23,7 @@ from tocsin.shared.configuration.condition import Condition
 from tocsin.shared.configuration.names import check_name
 from tocsin.shared.configuration.records import (
     Group,
+    MailTemplates,
     Matcher,
     Notification,
     Recipient,
@@ -146,7 +147,8 @@ def test_notifications_and_webhooks_survive_too(
             "permanent": (400, 404),
         }
     )
-    told = Recipient(id="t", name=name + "t", type="system", email="on-call@example.com", enabled=False)
+    mail = MailTemplates(subject="@{notificationName}", text=body if body.strip() else None)
+    told = Recipient(id="t", name=name + "t", type="system", email="on-call@example.com", mail=mail, enabled=False)
     recipient = Recipient(
         id="r",
         name=name,

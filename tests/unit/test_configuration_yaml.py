@@ -232,6 +232,15 @@ def webhook(rest: str) -> str:
         ),
         ("recipients: [{name: R, type: system, webhook: {method: POST}}]", "webhook.url: is required"),
         (
+            "recipients: [{name: R, type: system, email: a@b.c, mail: {subject: '@{notificatonName}'}}]",
+            "mail.subject: line 1: there is no variable 'notificatonName'",
+        ),
+        (
+            "recipients: [{name: R, type: system, email: a@b.c, mail: {html: '{% macro x() %}'}}]",
+            "mail.html: line 1",
+        ),
+        (webhook("method: POST").replace("type: system", "type: system, mail: {text: a}"), "mail: only emails have"),
+        (
             "recipients: [{name: R, type: system, webhook: {url: 'http://example.com'}}]",
             "webhook.url: the URL must start",
         ),

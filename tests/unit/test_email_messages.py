@@ -10,7 +10,7 @@ import pytest
 from delivering import delivery_for, event_of, unsigned_recipient
 from tocsin.dispatcher.core.mail import build_letter, parse_address, render_email
 from tocsin.dispatcher.core.variables import Values
-from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.configuration.records import MailTemplates, Recipient
 from tocsin.shared.schemas.base import Ref
 
 SENDER = "Tocsin <alerts@tocsin.example>"
@@ -65,6 +65,33 @@ def test_a_display_name_adds_no_receiver() -> None:
 def test_what_is_not_one_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an email address"):
         parse_address(text)
+
+
+OWN = MailTemplates(subject="!! @{notificationName}", text="@{matchedCount} of @{reportingCount}\n")
+
+
+def test_a_recipient_may_have_words_of_its_own() -> None:
+    event = event_of(notification=Ref(id="n", name="Büro <langsam>"))
+    values = Values.of(event)
+    words = render_email(values, OWN)
+    assert (words.subject, words.text, words.html) == ("!! Büro <langsam>", "3 of 8\n", None)
+    page = render_email(values, MailTemplates(html="<p>@{notificationName}</p>"))
+    assert page.html == "<p>Büro &lt;langsam&gt;</p>"
+    assert (page.subject, page.text) == (render_email(values).subject, render_email(values).text)
+    both = render_email(values, OWN.model_copy(update={"html": "<b>@{matchedCount}</b>"}))
+    letter = build_letter(DELIVERY, recipient(), both, SENDER)
+    message = message_from_bytes(letter.data, policy=email.policy.default)
+    kinds = [part.get_content_type() for part in message.walk()]
+    assert kinds == ["multipart/alternative", "text/plain", "text/html"]
+    alone = message_from_bytes(build_letter(DELIVERY, recipient(), words, SENDER).data, policy=email.policy.default)
+    assert (alone.get_content_type(), alone.get_content().splitlines()) == ("text/plain", ["3 of 8"])
+    assert alone["Message-ID"] == f"<{DELIVERY.id}@tocsin.example>"
+
+
+def test_a_subject_of_its_own_adds_no_header() -> None:
+    event = event_of(notification=Ref(id="n", name="a\r\nBcc: x@y.z"))
+    rendered = render_email(Values.of(event), MailTemplates(subject="One\nTwo @{notificationName}"))
+    assert rendered.subject == "One Two a Bcc: x@y.z"
 
 
 def test_it_says_when_the_message_before_it_has_not_got_through() -> None:

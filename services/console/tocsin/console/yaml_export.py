@@ -119,6 +119,9 @@ def _silence(silence: Silence) -> Document:
 def _recipient(recipient: Recipient, names: Mapping[str, str]) -> Document:
     found: Document = {"type": recipient.type}
     found |= _given(first_name=recipient.first_name, last_name=recipient.last_name, email=recipient.email)
+    if recipient.mail is not None:
+        mail = recipient.mail
+        found |= _given(mail=_given(subject=mail.subject, text=mail.text, html=mail.html))
     if recipient.webhook is not None:
         found["webhook"] = _webhook(recipient.webhook)
     if recipient.retry is not None:

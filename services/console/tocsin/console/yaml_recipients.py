@@ -42,8 +42,10 @@ MIN_EXPIRY, MAX_EXPIRY = 60_000, 30 * 86_400_000
 _FLOW = ("rate", "ordered", "expire_after", "on_failing", "paused", "enabled")
 RECIPIENT = Schema(
     "a recipient",
-    (*COMMON, "type", "first_name", "last_name", "email", "webhook", "retry", *_FLOW),
+    (*COMMON, "type", "first_name", "last_name", "email", "mail", "webhook", "retry", *_FLOW),
 )
+MAIL = Schema("the texts of an email", ("subject", "text", "html"))
+_MAIL_TYPES = {"subject": "text/plain", "text": "text/plain", "html": "text/html"}
 WEBHOOK = Schema(
     "a webhook",
     ("url", "method", "authentication", "headers", "body", "content_type", "timeout", "permanent"),
@@ -123,8 +125,22 @@ def _read_connection(
         values["email"] = fields.text("email")
         _report(fields, "email", check_email(values["email"].strip()) if values["email"] else [])
         values["email"] = values["email"] and values["email"].strip()
+    if (mail := fields.node("mail")) is not None:
+        if not email:
+            fields.problem("mail", "only emails have these texts", "leave it out, or give an email address")
+        values["mail"] = _read_mail(mail, fields.reader)
     if webhook is not None:
         values["webhook"] = _read_webhook(webhook, fields.reader, secrets, rules)
+
+
+def _read_mail(node: Node, reader: Reader) -> dict[str, Any]:
+    fields = Fields(node, MAIL, reader, "mail")
+    values: dict[str, Any] = {}
+    for name, content_type in _MAIL_TYPES.items():
+        values[name] = fields.text(name, longest=MAX_BODY) if fields.has(name) else None
+        if values[name] is not None:
+            _report(fields, name, check_template(values[name], content_type))
+    return values
 
 
 def _read_flow(fields: Fields, values: dict[str, Any]) -> None:

@@ -238,6 +238,14 @@ class Webhook(Wire):
     permanent: tuple[int, ...] = ()  # statuses after which trying again is useless
 
 
+class MailTemplates(Wire):
+    """What an email says where it is not ours to say: each part with the variables of webhook bodies."""
+
+    subject: str | None = None  # none: the default
+    text: str | None = None  # none: the default
+    html: str | None = None  # none: the default, or no HTML at all beside a text of one's own
+
+
 class Recipient(Record):
     """A user, a distribution list or a system, reached by email or by webhook."""
 
@@ -246,6 +254,7 @@ class Recipient(Record):
     first_name: str | None = None
     last_name: str | None = None
     email: str | None = None
+    mail: MailTemplates | None = None  # none: the default throughout
     webhook: Webhook | None = None
     retry: tuple[Duration, ...] | None = None  # none: the deployment's schedule
     rate: Rate | None = None  # at most so many; none: as fast as it takes them

@@ -19,6 +19,7 @@ from tocsin.console.yaml_fields import Schema
 from tocsin.shared.configuration.records import (
     BasicAuthentication,
     Group,
+    MailTemplates,
     Notification,
     Recipient,
     Record,
@@ -126,6 +127,7 @@ _WEBHOOK = made_from(
     (Webhook,),
     {"authentication": (_AUTHENTICATION | None, None), "headers": (list[_HEADER], [])},  # type: ignore[valid-type]
 )
+_MAIL = made_from("MailTemplates", yaml_recipients.MAIL, (MailTemplates,), {})
 _SENSOR_USE = made_from(
     "SensorUse", yaml_records.SENSOR_USE, (SensorUse,), {"sensor": (str, Field(description="The sensor's name"))}
 )
@@ -164,6 +166,7 @@ RECIPIENT = made_from(
     (Recipient,),
     {
         "webhook": (_WEBHOOK | None, None),
+        "mail": (_MAIL | None, None),
         "on_failing": (str | None, Field(default=None, description="The name of another recipient")),
     },
 )

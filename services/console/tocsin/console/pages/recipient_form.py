@@ -71,6 +71,7 @@ class RecipientForm:
             found["email"] = self.email
         else:
             found["webhook"] = self._webhook()
+            found.pop("mail", None)
         return found
 
     def _webhook(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class EmailChannel:
         self._free = asyncio.Semaphore(settings.smtp_connections)
 
     def render(self, delivery: Delivery, recipient: Recipient, *, still_retried: bool = False) -> RenderedBody:
-        return render_email(Values.of(delivery.event, activated_still_retried=still_retried))
+        return render_email(Values.of(delivery.event, activated_still_retried=still_retried), recipient.mail)
 
     def fits(self, rendered: RenderedBody) -> bool:
         return rendered.subject is not None

@@ -17,7 +17,7 @@ from email.utils import format_datetime
 
 from tocsin.dispatcher.core.templates import render
 from tocsin.dispatcher.core.variables import Values
-from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.configuration.records import MailTemplates, Recipient
 from tocsin.shared.schemas.delivery import Delivery, RenderedBody
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -106,15 +106,18 @@ class Letter:
     data: bytes  # CRLF line ends
 
 
-def render_email(values: Values) -> RenderedBody:
-    """Raises TemplateError."""
+def render_email(values: Values, own: MailTemplates | None = None) -> RenderedBody:
+    """In the recipient's own words where it has some. Raises TemplateError."""
+    own = own or MailTemplates()
+    # Whoever writes a text and no HTML wants that text to be seen, which a mail program shows second.
+    html = HTML if own.html is None and own.text is None else own.html
     values = Values({**values.by_name, **{name: _readable(values.by_name[name]) for name in _TIMES}})
-    subject = _CONTROLS.sub(" ", render(SUBJECT, "text/plain", values)).strip()
+    subject = _CONTROLS.sub(" ", render(own.subject or SUBJECT, "text/plain", values)).strip()
     return RenderedBody(
         content_type="text/plain; charset=utf-8",
-        text=render(TEXT, "text/plain", values),
+        text=render(own.text or TEXT, "text/plain", values),
         subject=subject if len(subject) <= MAX_SUBJECT else subject[: MAX_SUBJECT - 1] + "…",
-        html=render(HTML, "text/html", values),
+        html=None if html is None else render(html, "text/html", values),
     )
 
 
