@@ -28,6 +28,7 @@ from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unkn
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import BasicAuthentication, HeaderSpec, Recipient, RetiredSecret, Webhook
+from tocsin.shared.errors import SettingsError
 from tocsin.shared.schemas.delivery import RenderedBody
 from tocsin.shared.secrets import load_key_ring
 
@@ -279,6 +280,12 @@ def test_no_line_is_smuggled_into_a_request(tmp_path: Path, evil: str) -> None:
     assert isinstance(outcome, Unavailable)
     assert outcome.reason == "misconfigured"
     assert server.requests == []
+
+
+def test_keys_that_are_none_are_told_at_the_start_and_not_by_a_delivery(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="TOCSIN_SECRET_KEYS: an entry is not") as told:
+        Vault(settings(tmp_path, secret_keys="k1:mistyped"))
+    assert "mistyped" not in str(told.value)
 
 
 def test_a_recipient_that_was_changed_is_sent_to_as_it_is_now(tmp_path: Path) -> None:
