@@ -7,6 +7,9 @@ import sys
 
 import structlog
 
+_CHATTY = ("numba",)
+"""At debug they print their own workings: forty thousand lines for one start of a detector."""
+
 
 def configure(service: str, level: str = "info", form: str = "auto") -> None:
     """For the whole process; the standard library's loggers go the same way."""
@@ -38,6 +41,8 @@ def configure(service: str, level: str = "info", form: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.INFO)
     structlog.configure(
         # First of all, or an event nobody wants would be built in full before it is dropped.
         processors=[
