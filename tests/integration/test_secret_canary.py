@@ -1,8 +1,8 @@
 """A canary in every place that holds a secret, a full run with failures, and then a search for it everywhere.
 
-Searched: every topic (keys, values, headers), the logs of router and dispatcher, their metrics and health pages, the
-console's answers to good and bad requests, and what the commands print. The receivers echo each request, headers and
-all.
+Searched: every topic (keys, values, and headers, the trace's among them), the logs of all services from the gateway to
+the dispatcher, their metrics and health pages, the gateway's and the console's answers to good and bad requests, and
+what the commands print, errors in settings too. The receivers echo each request, headers and all.
 """
 
 from __future__ import annotations
@@ -12,35 +12,32 @@ import json
 import os
 import socket
 import subprocess
-import sys
+import urllib.error
 import urllib.request
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consoling import Client, RunningConsole, console_settings, with_accounts
-from delivering import (
-    ScriptedServer,
-    ServiceProcess,
-    audits,
-    event_of,
-    terminals,
-)
+from delivering import ScriptedServer, audits, terminals
 from mail_servers import MailServer
-from support import eventually, produce, read_all
+from support import eventually, read_all
 from tocsin.console.settings import ConsoleSettings
+from tocsin.deploy.fleet import PIPELINE, TOCSIN, Fleet, Member
+from tocsin.deploy.processes import Supervisor
 from tocsin.deploy.stack import Stack
+from tocsin.deploy.stack.ports import free_port
 from tocsin.dispatcher.core.signing import generate_secret
 from tocsin.shared import kafka
-from tocsin.shared.schemas.base import Ref
+from tocsin.shared.clock import SystemClock
+from tocsin.shared.times import format_rfc3339
 from tocsin.shared.topics import (
     CONFIGURATION,
     CONFIGURATION_AUDIT,
     DELIVERY_DEAD_LETTER,
-    NOTIFICATION_EVENTS,
 )
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -51,10 +48,14 @@ URL_CANARY = "urlcanary51d2"
 
 SECRETS = {
     name: f"{CANARY}-{name}"
-    for name in ("signing", "retired", "header-scheme", "github", "password", "header", "smtp", "broken")
+    for name in (
+        *("signing", "retired", "header-scheme", "github", "password", "header", "smtp", "broken"),
+        *("gateway", "guessed", "broker", "redis"),
+    )
 }
 KEY = base64.b64encode(f"{CANARY}-the-key-ring-own-key"[:32].encode()).decode()
 PAIR = base64.b64encode(f"tocsin:{SECRETS['password']}".encode()).decode()
+SERVICES = ("gateway", *PIPELINE)
 ED25519 = generate_secret("ed25519")
 FORBIDDEN = [CANARY, PAIR, KEY, ED25519, base64.b64encode(SECRETS["smtp"].encode()).decode()]
 
@@ -125,26 +126,24 @@ def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> No
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         closed.close()
         ids = _configure(console.client("editor"), recipients(good.url, bad.url, nowhere), seen)
-        environment = {
-            "TOCSIN_SECRET_KEYS": f"k1:{KEY}",
-            "TOCSIN_SMTP_HOST": "127.0.0.1",
-            "TOCSIN_SMTP_PORT": str(mail.port),
-            "TOCSIN_SMTP_TLS": "none",
-            "TOCSIN_SMTP_USERNAME": "tocsin",
-            "TOCSIN_SMTP_PASSWORD": SECRETS["smtp"],
-            "TOCSIN_LOG_LEVEL": "debug",
-        }
-        router, dispatcher = tmp_path / "router.log", tmp_path / "dispatcher.log"
-        with (
-            ServiceProcess("router", settings, router, environment=environment),
-            ServiceProcess("dispatcher", settings, dispatcher, environment=environment),
-        ):
-            _publish(settings, console.client("editor"))
+        _notify(console.client("editor"))
+        gateway = free_port()
+        environment = _environment(stack, settings, gateway, mail)
+        logs = tmp_path / "logs"
+        with Supervisor() as supervisor, ThreadPoolExecutor() as pool:
+            fleet = Fleet(supervisor, logs, environment)
+            for service in SERVICES:
+                fleet.start(service)
+            # Beside the services: most of their time these start, too.
+            printed = _printed(pool, environment)
+            fleet.wait_ready(90)
+            _read(f"http://127.0.0.1:{gateway}/v1/readings", seen)
             eventually(lambda: len(terminals(settings)) >= len(ids), within=90)
-            for log in (router, dispatcher):
-                seen |= {f"{log.name}{path}": text for path, text in _pages(log).items()}
-        seen |= {log.name: log.read_text() for log in (router, dispatcher)}
-        seen |= _printed(settings, environment)
+            printed |= _printed_afterwards(pool, environment)
+            for member in fleet.members.values():
+                seen |= _pages(member)
+            seen |= {name: one.result() for name, one in printed.items()}
+        seen |= {f"log {service}": (logs / f"{service}.log").read_text() for service in SERVICES}
     seen |= _topics(settings)
     _check_that_it_happened(settings, good, bad)
     for place, text in seen.items():
@@ -152,6 +151,31 @@ def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> No
             assert secret not in text, f"{place}: {text[max(0, text.find(secret) - 200) : text.find(secret) + 60]}"
         if not place.startswith(("answer", "printed", f"topic {CONFIGURATION}", f"topic {CONFIGURATION_AUDIT}")):
             assert URL_CANARY not in text, place
+
+
+def _environment(stack: Stack, settings: ConsoleSettings, gateway: int, mail: MailServer) -> dict[str, str]:
+    """Of all services, with a secret wherever one may be set."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
+        "TOCSIN_KAFKA__SASL_USERNAME": "tocsin",  # of no use on this listener, but there to be said
+        "TOCSIN_KAFKA__SASL_PASSWORD": SECRETS["broker"],
+        "TOCSIN_REDIS_URL": f"redis://tocsin:{SECRETS['redis']}@127.0.0.1:{free_port()}/0",
+        "TOCSIN_STATE_DIR": str(settings.state_dir),
+        "TOCSIN_TOPIC_PREFIX": settings.topic_prefix,
+        "TOCSIN_RETRY_TIERS": "200ms,500ms",
+        "TOCSIN_EGRESS_ALLOW": "127.0.0.0/8",
+        "TOCSIN_EGRESS_HTTP": "true",
+        "TOCSIN_GATEWAY_PORT": str(gateway),
+        "TOCSIN_GATEWAY_API_KEYS": SECRETS["gateway"],
+        "TOCSIN_SECRET_KEYS": f"k1:{KEY}",
+        "TOCSIN_SMTP_HOST": "127.0.0.1",
+        "TOCSIN_SMTP_PORT": str(mail.port),
+        "TOCSIN_SMTP_TLS": "none",
+        "TOCSIN_SMTP_USERNAME": "tocsin",
+        "TOCSIN_SMTP_PASSWORD": SECRETS["smtp"],
+        "TOCSIN_LOG_LEVEL": "debug",
+        "TOCSIN_LOG_FORMAT": "json",
+    }
 
 
 def _configure(editor: Client, documents: list[dict[str, Any]], seen: dict[str, str]) -> list[str]:
@@ -175,75 +199,86 @@ def _configure(editor: Client, documents: list[dict[str, Any]], seen: dict[str, 
     return ids
 
 
-def _publish(settings: ConsoleSettings, editor: Client) -> None:
-    """A notification with all of them, and an event of it."""
+def _notify(editor: Client) -> None:
+    """A notification with all of them."""
     sensor = editor("POST", "/api/v1/sensors", {"name": "S", "metric": "m", "trigger": "> 1"})
     names = [one["name"] for one in editor.get("/api/v1/recipients").json()["items"]]
     document = {"name": "N", "sensors": ["S"], "threshold": 1, "recipients": names}
     made = editor("POST", "/api/v1/notifications", document)
     assert (sensor.status, made.status) == (201, 201), made.text
-    notification = Ref(id=made.json()["id"], name="N")
-    event = event_of(notification=notification)
-    topic = settings.topic(NOTIFICATION_EVENTS)
-    produce(kafka.producer(settings.kafka), topic, [(notification.id.encode(), event.encode())])
 
 
-def _pages(log: Path) -> dict[str, str]:
-    """Metrics and health of the process that writes this log."""
-
-    def port() -> int | None:
-        for line in log.read_text().splitlines():
-            if '"port"' in line and "health endpoint" in line:
-                return int(json.loads(line)["port"])
-        return None
-
-    base = f"http://127.0.0.1:{eventually(port, within=10)}"
-    found = {}
-    for path in ("/metrics", "/-/ready", "/-/healthy"):
-        with urllib.request.urlopen(base + path, timeout=10) as answer:
-            found[path] = answer.read().decode()
-    return found
-
-
-def _printed(settings: ConsoleSettings, environment: dict[str, str]) -> dict[str, str]:
-    """What commands say, errors too."""
-    base = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")},
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
-        "TOCSIN_STATE_DIR": str(settings.state_dir),
-        "TOCSIN_TOPIC_PREFIX": settings.topic_prefix,
-        "TOCSIN_RETRY_TIERS": "200ms,500ms",
-        **environment,
+def _read(url: str, seen: dict[str, str]) -> None:
+    """A reading that triggers, sent with the key; and requests that are refused."""
+    now = format_rfc3339(SystemClock().now_ms())
+    reading = json.dumps({"system": "PC-1", "metric": "m", "value": 2, "time": now}).encode()
+    attempts = {
+        "good": (SECRETS["gateway"], reading, 202),
+        "a guessed key": (SECRETS["guessed"], reading, 401),
+        "a key and more": (f"{SECRETS['gateway']} and more", reading, 401),
+        "no JSON": (SECRETS["gateway"], b"{", 400),
     }
-    run = "import sys; from tocsin.dispatcher.main import run_dispatcher as r; sys.exit(r())"
+    for name, (key, body, status) in attempts.items():
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        answer = _asked(urllib.request.Request(url, body, headers))
+        assert answer[0] == status, (name, answer)
+        seen[f"answer of the gateway to {name}"] = answer[1]
 
-    def command(*arguments: str) -> str:
-        ran = _run(["-m", "tocsin.console.cli", *arguments], base)
-        assert ran.stdout, ran.stderr
-        return ran.stdout + ran.stderr
 
-    def wrong(**given: str) -> str:
-        """A settings error, and one beside a secret."""
-        ran = _run(["-c", run], base | given | {"TOCSIN_SMTP_TLS": "perhaps", "TOCSIN_LOG_LEVEL": "info"})
+def _asked(request: str | urllib.request.Request) -> tuple[int, str]:
+    """Status, and everything that was said."""
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, str(answer.headers) + answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, str(error.headers) + error.read().decode()
+
+
+def _pages(member: Member) -> dict[str, str]:
+    """Metrics and health of this process."""
+    base = f"http://127.0.0.1:{member.http_port}"
+    return {f"{member.name}{path}": _asked(base + path)[1] for path in ("/metrics", "/-/ready", "/-/healthy")}
+
+
+def _printed(pool: Executor, environment: dict[str, str]) -> dict[str, Future[str]]:
+    """What commands say of the configuration, and of settings that are wrong, beside a secret."""
+
+    def wrong(service: str, **given: str) -> str:
+        ran = _run(["run", service], {**environment, **given})
         assert ran.returncode == 2, ran.stderr
         return ran.stdout + ran.stderr
 
-    # Most of their time they start.
-    with ThreadPoolExecutor() as pool:
-        running = {
-            "printed by export": pool.submit(command, "export"),
-            "printed by dead-letters": pool.submit(command, "dead-letters", "list", "--json"),
-            "printed by ledger": pool.submit(command, "ledger", "--json"),
-            "printed by get": pool.submit(command, "get", "recipients"),
-            "printed with a wrong key": pool.submit(wrong, TOCSIN_SECRET_KEYS=f"k1:{KEY}!"),
-            "printed with a wrong setting": pool.submit(wrong, TOCSIN_SMTP_PASSWORD=SECRETS["smtp"]),
-        }
-    return {name: one.result() for name, one in running.items()}
+    return {
+        "printed by export": pool.submit(_command, environment, "export"),
+        "printed by get": pool.submit(_command, environment, "get", "recipients"),
+        "printed with a wrong key": pool.submit(wrong, "dispatcher", TOCSIN_SECRET_KEYS=f"k1:{KEY}!"),
+        "printed with a wrong setting": pool.submit(wrong, "dispatcher", TOCSIN_SMTP_TLS="perhaps"),
+        "printed by the gateway": pool.submit(wrong, "gateway", TOCSIN_GATEWAY_PORT="perhaps"),
+    }
 
 
-def _run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _printed_afterwards(pool: Executor, environment: dict[str, str]) -> dict[str, Future[str]]:
+    return {
+        "printed by dead-letters": pool.submit(_command, environment, "dead-letters", "list", "--json"),
+        "printed by ledger": pool.submit(_command, environment, "ledger", "--json"),
+    }
+
+
+def _command(environment: dict[str, str], *arguments: str) -> str:
+    ran = _run(arguments, environment)
+    assert ran.stdout, ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def _run(arguments: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*TOCSIN, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
