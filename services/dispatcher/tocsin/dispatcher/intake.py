@@ -24,6 +24,7 @@ from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.dispatcher.settler import Settler
 from tocsin.dispatcher.stages.records import DUE_HEADER
 from tocsin.dispatcher.stages.steps import Settled, Taken
+from tocsin.dispatcher.unclaimed import Unclaimed
 from tocsin.shared import kafka
 from tocsin.shared.clock import Clock
 from tocsin.shared.errors import CodecError
@@ -82,6 +83,8 @@ class Intake:
         self._rejoin = False
         self._draining = False
         self._assigned = False
+        admin = kafka.admin(settings.kafka)
+        self._unclaimed = Unclaimed(admin, settings.dispatcher_group, self._topics, clock)
         self._consumer: Consumer = kafka.consumer(
             settings.kafka,
             settings.dispatcher_group,
@@ -111,6 +114,9 @@ class Intake:
 
     def step(self) -> None:
         """One round: release what may go on, poll, take."""
+        if self._unclaimed.found():
+            log.warning("partitions were given to nobody; joining anew")
+            self._rejoin = True
         if self._rejoin:
             self._rejoin = False
             self._consumer.unsubscribe()

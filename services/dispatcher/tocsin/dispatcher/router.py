@@ -23,6 +23,7 @@ from tocsin.dispatcher.router_state import read_rows
 from tocsin.dispatcher.settings import RouterSettings
 from tocsin.dispatcher.stages.records import audit_out, delivery_out, trace_of
 from tocsin.dispatcher.stages.steps import Out
+from tocsin.dispatcher.unclaimed import Unclaimed
 from tocsin.shared import kafka
 from tocsin.shared.bounded import BoundedCalls
 from tocsin.shared.clock import Clock
@@ -72,6 +73,7 @@ class Router:
         self._consumer: Consumer = kafka.consumer(
             settings.kafka, settings.router_group, group_protocol="classic", fetch_wait_max_ms=100
         )
+        self._unclaimed = Unclaimed(kafka.admin(settings.kafka), settings.router_group, [self._topic], clock)
         self._start_over = False
         self._assigned = False
 
@@ -86,6 +88,9 @@ class Router:
 
     def step(self) -> None:
         """One batch: poll, route, commit."""
+        if self._unclaimed.found():
+            log.warning("partitions were given to nobody; joining anew")
+            self._start_over = True
         if self._start_over:
             self._start_over = False
             self._consumer.unsubscribe()
