@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from certificates import Authority
 from consoling import Client, RunningConsole, console_settings, with_accounts
 from delivering import ScriptedServer, audits, terminals
 from mail_servers import MailServer
@@ -56,8 +57,9 @@ SECRETS = {
 KEY = base64.b64encode(f"{CANARY}-the-key-ring-own-key"[:32].encode()).decode()
 PAIR = base64.b64encode(f"tocsin:{SECRETS['password']}".encode()).decode()
 SERVICES = ("gateway", *PIPELINE)
+LOGIN = base64.b64encode(f"\0tocsin\0{SECRETS['smtp']}".encode()).decode()
 ED25519 = generate_secret("ed25519")
-FORBIDDEN = [CANARY, PAIR, KEY, ED25519, base64.b64encode(SECRETS["smtp"].encode()).decode()]
+FORBIDDEN = [CANARY, PAIR, KEY, ED25519, base64.b64encode(SECRETS["smtp"].encode()).decode(), LOGIN]
 
 
 def echoes(status: str) -> Callable[[int, bytes, socket.socket], None]:
@@ -71,7 +73,7 @@ def echoes(status: str) -> Callable[[int, bytes, socket.socket], None]:
     return say
 
 
-def recipients(good: str, bad: str, nowhere: str) -> list[dict[str, Any]]:
+def recipients(good: str, bad: str, nowhere: str, strange: str) -> list[dict[str, Any]]:
     def hook(name: str, url: str, **webhook: Any) -> dict[str, Any]:
         return {"name": name, "type": "system", "webhook": {"url": f"{url}/{URL_CANARY}?t={URL_CANARY}", **webhook}}
 
@@ -90,7 +92,7 @@ def recipients(good: str, bad: str, nowhere: str) -> list[dict[str, Any]]:
         hook("Header, good", good, authentication=signed(SECRETS["header-scheme"], **shown)),
         hook("GitHub, bad", bad, authentication=signed(SECRETS["github"], scheme="github")),
         hook("Public key, bad", bad, authentication=signed(ED25519, scheme="ed25519")),
-        hook("Broken TLS", bad.replace("http:", "https:"), authentication=basic, headers=header),
+        hook("Broken TLS", strange, authentication=basic, headers=header),
         {"name": "Mailed", "type": "distribution-list", "email": "oncall@example.com"},
     ]
 
@@ -116,19 +118,23 @@ def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> No
     settings = console_settings(stack, tmp_path, secret_keys=f"k1:{KEY}")
     with_accounts(settings)
     seen: dict[str, str] = {}
+    authority = Authority.made_in(tmp_path)
+    refuses = {"AUTH": f"535 5.7.8 no: {SECRETS['smtp']}\r\n".encode()}
     with (
         ScriptedServer(echoes("200 OK")) as good,
         ScriptedServer(echoes("500 Debug page")) as bad,
-        MailServer({"AUTH": f"535 5.7.8 no: {SECRETS['smtp']}\r\n".encode()}) as mail,
+        MailServer(refuses, tls=authority.server(), implicit=True, login=("tocsin", "another")) as mail,
         RunningConsole(settings) as console,
     ):
         closed = socket.create_server(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         closed.close()
-        ids = _configure(console.client("editor"), recipients(good.url, bad.url, nowhere), seen)
+        # Of an authority that is trusted for mail only.
+        documents = recipients(good.url, bad.url, nowhere, f"https://127.0.0.1:{mail.port}")
+        ids = _configure(console.client("editor"), documents, seen)
         _notify(console.client("editor"))
         gateway = free_port()
-        environment = _environment(stack, settings, gateway, mail)
+        environment = _environment(stack, settings, gateway, mail.port) | {"TOCSIN_SMTP_CA_FILE": str(authority.file)}
         logs = tmp_path / "logs"
         with Supervisor() as supervisor, ThreadPoolExecutor() as pool:
             fleet = Fleet(supervisor, logs, environment)
@@ -146,6 +152,7 @@ def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> No
         seen |= {f"log {service}": (logs / f"{service}.log").read_text() for service in SERVICES}
     seen |= _topics(settings)
     _check_that_it_happened(settings, good, bad)
+    assert f"AUTH PLAIN {LOGIN}" in mail.commands
     for place, text in seen.items():
         for secret in FORBIDDEN:
             assert secret not in text, f"{place}: {text[max(0, text.find(secret) - 200) : text.find(secret) + 60]}"
@@ -153,7 +160,7 @@ def test_no_secret_is_anywhere_but_encrypted(stack: Stack, tmp_path: Path) -> No
             assert URL_CANARY not in text, place
 
 
-def _environment(stack: Stack, settings: ConsoleSettings, gateway: int, mail: MailServer) -> dict[str, str]:
+def _environment(stack: Stack, settings: ConsoleSettings, gateway: int, mail: int) -> dict[str, str]:
     """Of all services, with a secret wherever one may be set."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap_servers,
@@ -168,9 +175,9 @@ def _environment(stack: Stack, settings: ConsoleSettings, gateway: int, mail: Ma
         "TOCSIN_GATEWAY_PORT": str(gateway),
         "TOCSIN_GATEWAY_API_KEYS": SECRETS["gateway"],
         "TOCSIN_SECRET_KEYS": f"k1:{KEY}",
-        "TOCSIN_SMTP_HOST": "127.0.0.1",
-        "TOCSIN_SMTP_PORT": str(mail.port),
-        "TOCSIN_SMTP_TLS": "none",
+        "TOCSIN_SMTP_HOST": "localhost",
+        "TOCSIN_SMTP_PORT": str(mail),
+        "TOCSIN_SMTP_TLS": "tls",
         "TOCSIN_SMTP_USERNAME": "tocsin",
         "TOCSIN_SMTP_PASSWORD": SECRETS["smtp"],
         "TOCSIN_LOG_LEVEL": "debug",
