@@ -42,8 +42,8 @@ def show(figures: Iterable[Figure], title: str, as_json: bool) -> None:
         for one in figures:
             found = {
                 "case": one.case,
-                "rate": round(one.rate, 1),
-                "reference": round(one.reference, 1),
+                "rate": round(one.rate, 3),
+                "reference": round(one.reference, 3),
                 "ratio": round(one.ratio, 3),
                 "unit": one.unit,
             }
@@ -59,7 +59,7 @@ def show(figures: Iterable[Figure], title: str, as_json: bool) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:,.1f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""`tocsin bench detector`: the detector as it runs, everything on, beside plain `consume()` of the same topic."""
+"""`tocsin bench detector`: the detector as it runs, everything on, beside plain `consume()` of the same topic.
+
+Some cases stand beside something else measured in the same run: reports beside single readings, the first case beside a
+Faust agent that does the same, two processes beside one.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,20 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import Enum, auto
 from pathlib import Path
 
 import click
+import psutil
 
 from tocsin.deploy.bench.common import Figure, broker, fresh_prefix, put_records, show
-from tocsin.deploy.processes import Child, Supervisor
-from tocsin.deploy.stack.ports import HOST, free_port
+from tocsin.deploy.fleet import Fleet, Member
+from tocsin.deploy.processes import Supervisor
+from tocsin.deploy.stack import Stack
+from tocsin.deploy.stack.ports import HOST
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Notification, Record, Sensor, SensorUse, ThresholdSpec
@@ -41,8 +50,19 @@ MEAN = 70
 WARM_UP = 4
 """The first quarter is not counted: names are met for the first time there, which happens once."""
 
+FAUST_READINGS = 100_000
+"""It is given a part of the topic: it takes its time."""
+
 LONGEST_SECONDS = 600.0
 ASKED_EVERY = 0.02
+
+
+class Beside(Enum):
+    """What a case is measured beside."""
+
+    CONSUME = auto()
+    FAUST = auto()
+    ONE_PROCESS = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +73,17 @@ class Case:
     sensors_per_metric: int = 1
     per_message: int = 1
     window: str | None = None  # judge the mean of it
+    processes: int = 1
+    beside: Beside = Beside.CONSUME
 
 
 CASES = (
     Case("1 sensor per metric"),
     Case("1,000 sensors per metric", sensors_per_metric=1_000),
-    Case(f"reports of {PER_REPORT} readings", per_message=PER_REPORT),
+    Case(f"reports of {PER_REPORT} readings, beside single ones", per_message=PER_REPORT),
     Case("sliding 10 min average on every series", window="10m"),
+    Case("1 sensor per metric, beside a Faust agent", beside=Beside.FAUST),
+    Case("CPU of two processes, beside one", processes=2, beside=Beside.ONE_PROCESS),
 )
 
 
@@ -78,20 +102,86 @@ def detector(readings: int, cases: tuple[int, ...], as_json: bool) -> None:
 def measure(cases: list[Case], readings: int) -> Iterator[Figure]:
     """One figure a case, as it is measured."""
     with broker() as (stack, folder), Supervisor() as supervisor:
+        bench = _Bench(stack, folder, supervisor, readings)
         for case in cases:
-            settings = CommonSettings.load(
-                {},
-                state_dir=folder,
-                topic_prefix=fresh_prefix(),
-                partitions_readings=PARTITIONS,
-                kafka=KafkaSettings({"bootstrap.servers": stack.bootstrap_servers}),
-            )
-            apply_topics(settings)
-            put_records(settings, records(case))
-            messages = fill(settings, case, readings)
-            reference = consume_alone(settings, messages) * case.per_message
-            rate = detect(settings, supervisor, folder, readings)
-            yield Figure(case.name, rate, reference, "readings/s")
+            yield bench.measure(case)
+
+
+class _Bench:
+    """One run: the first case is measured once, however many others stand beside it."""
+
+    def __init__(self, stack: Stack, folder: Path, supervisor: Supervisor, readings: int) -> None:
+        self._stack = stack
+        self._folder = folder
+        self._supervisor = supervisor
+        self._readings = readings
+        self._first: float | None = None
+        self._first_settings: CommonSettings | None = None
+
+    def measure(self, case: Case) -> Figure:
+        if case.beside is Beside.FAUST:
+            first = self._of_the_first()
+            assert self._first_settings is not None
+            faust = subprocess_figure("faust_agent", self._first_settings, str(FAUST_READINGS))
+            return Figure(case.name, first, faust, "readings/s")
+        if case.beside is Beside.ONE_PROCESS:
+            one, several = (self._cpu(processes) for processes in (1, case.processes))
+            return Figure(case.name, several, one, "CPU s/million readings")
+        if case == CASES[0]:
+            return Figure(case.name, self._of_the_first(), self._consume_alone(self._first_settings), "readings/s")
+        if case.per_message > 1:
+            single = self._of_the_first()
+            return Figure(case.name, self._detect(self._filled(case)), single, "readings/s")
+        settings = self._filled(case)
+        reference = self._consume_alone(settings)
+        return Figure(case.name, self._detect(settings), reference, "readings/s")
+
+    def _of_the_first(self) -> float:
+        if self._first is None:
+            self._first_settings = self._filled(CASES[0])
+            self._first = self._detect(self._first_settings)
+        return self._first
+
+    def _filled(self, case: Case) -> CommonSettings:
+        settings = self._prepared(case)
+        fill(settings, case, 0, self._readings)
+        return settings
+
+    def _prepared(self, case: Case) -> CommonSettings:
+        settings = CommonSettings.load(
+            {},
+            state_dir=self._folder,
+            topic_prefix=fresh_prefix(),
+            partitions_readings=PARTITIONS,
+            kafka=KafkaSettings({"bootstrap.servers": self._stack.bootstrap_servers}),
+        )
+        apply_topics(settings)
+        put_records(settings, records(case))
+        return settings
+
+    def _consume_alone(self, settings: CommonSettings | None) -> float:
+        assert settings is not None
+        return subprocess_figure("consume", settings, str(self._readings))
+
+    def _detect(self, settings: CommonSettings) -> float:
+        """Readings a second, committed, from the first quarter to the last."""
+        with running_detectors(settings, self._supervisor, self._folder) as running:
+            counted_from = wait_for(running, self._readings // WARM_UP)
+            began = time.perf_counter()
+            return (wait_for(running, self._readings) - counted_from) / (time.perf_counter() - began)
+
+    def _cpu(self, processes: int) -> float:
+        """Seconds a million readings, user and system, of all processes, as the readings come in."""
+        settings, warm = self._prepared(CASES[0]), self._readings // WARM_UP
+        with running_detectors(settings, self._supervisor, self._folder, processes) as running:
+            fill(settings, CASES[0], 0, warm)
+            wait_for(running, warm)
+            before = sum(map(cpu_of, running))
+            fill(settings, CASES[0], warm, self._readings)
+            wait_for(running, self._readings)
+            if not all(committed(one.http_port) for one in running):
+                raise TocsinError("one process had all the readings to itself")
+            return (sum(map(cpu_of, running)) - before) * 1_000_000 / (self._readings - warm)
 
 
 def records(case: Case) -> Iterator[Record]:
@@ -113,12 +203,11 @@ def records(case: Case) -> Iterator[Record]:
         )
 
 
-def fill(settings: CommonSettings, case: Case, readings: int) -> int:
-    """The topic; returns the number of messages."""
+def fill(settings: CommonSettings, case: Case, first: int, end: int) -> None:
+    """The topic, with the readings of these numbers."""
     producer = kafka.producer(settings.kafka, linger_ms=50, queue_buffering_max_messages=1_000_000)
     topic, now = settings.topic(SENSOR_READINGS), SystemClock().now_ms() - 60_000
-    messages = readings // case.per_message
-    for number in range(messages):
+    for number in range(first // case.per_message, end // case.per_message):
         system = f"SYSTEM-{number % SYSTEMS:05d}"
         value = single(system, number, now) if case.per_message == 1 else report(system, number, case.per_message, now)
         while True:
@@ -128,7 +217,6 @@ def fill(settings: CommonSettings, case: Case, readings: int) -> int:
             except BufferError:
                 producer.poll(0.1)
     producer.flush(120)
-    return messages
 
 
 def level(number: int) -> float:
@@ -161,10 +249,10 @@ def environment(settings: CommonSettings) -> dict[str, str]:
     }
 
 
-def consume_alone(settings: CommonSettings, messages: int) -> float:
-    """Messages a second."""
+def subprocess_figure(module: str, settings: CommonSettings, *arguments: str) -> float:
+    """Messages a second, as another process measures them on the same topic."""
     done = subprocess.run(
-        [sys.executable, "-m", "tocsin.deploy.bench.consume", settings.topic(SENSOR_READINGS), str(messages)],
+        [sys.executable, "-m", f"tocsin.deploy.bench.{module}", settings.topic(SENSOR_READINGS), *arguments],
         env={**os.environ, **environment(settings)},
         capture_output=True,
         text=True,
@@ -172,34 +260,49 @@ def consume_alone(settings: CommonSettings, messages: int) -> float:
         check=False,
     )
     if done.returncode:
-        raise TocsinError(f"consume() could not be measured: {done.stderr[-500:]}")
-    return float(done.stdout)
+        raise TocsinError(f"{module} could not be measured: {done.stderr[-500:]}")
+    return float(done.stdout.split()[-1])
 
 
-def detect(settings: CommonSettings, supervisor: Supervisor, folder: Path, readings: int) -> float:
-    """Readings a second, committed, from the first quarter to the last."""
-    port = free_port()
-    child = supervisor.start(
-        "detector",
-        [sys.executable, "-m", "tocsin.console.cli", "run", "detector"],
-        env={**environment(settings), "TOCSIN_HTTP_PORT": str(port), "TOCSIN_LOG_FORMAT": "json"},
-        log_path=folder / "detector.log",
-    )
+@contextmanager
+def running_detectors(
+    settings: CommonSettings, supervisor: Supervisor, folder: Path, processes: int = 1
+) -> Iterator[list[Member]]:
+    """So many of them, ended afterwards."""
+    own = {"TOCSIN_LOG_FORMAT": "json"}
+    fleet = Fleet(supervisor, folder, {**environment(settings), **own})
+    names = [f"detector-{place}" for place in range(1, processes + 1)]
+    running = [
+        fleet.start("detector", name=name, environment={"TOCSIN_INSTANCE": str(place)})
+        for place, name in enumerate(names, 1)
+    ]
     try:
-        began, counted_from, until = 0.0, 0, time.monotonic() + LONGEST_SECONDS
-        while (count := committed(child, port)) < readings:
-            if time.monotonic() > until or not child.running:
-                raise TocsinError(f"the detector got to {count} of {readings} readings\n{child.log_tail(20)}")
-            if not counted_from and count * WARM_UP >= readings:
-                began, counted_from = time.perf_counter(), count
-            time.sleep(ASKED_EVERY)
-        return (count - counted_from) / (time.perf_counter() - began)
+        fleet.wait_ready(LONGEST_SECONDS)
+        yield running
     finally:
-        child.stop()
+        for one in running:
+            one.child.stop()
 
 
-def committed(child: Child, port: int) -> int:
-    """What the detector says it has evaluated and committed."""
+def wait_for(running: list[Member], readings: int) -> int:
+    """Until at least so many are evaluated and committed; how many are."""
+    until = time.monotonic() + LONGEST_SECONDS
+    while (count := sum(committed(one.http_port) for one in running)) < readings:
+        for one in running:
+            if time.monotonic() > until or not one.child.running:
+                raise TocsinError(f"the detector got to {count} of {readings} readings\n{one.child.log_tail(20)}")
+        time.sleep(ASKED_EVERY)
+    return count
+
+
+def cpu_of(member: Member) -> float:
+    """Seconds so far, user and system."""
+    times = psutil.Process(member.child.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def committed(port: int | None) -> int:
+    """What a detector says it has evaluated and committed."""
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=5) as answer:
             found = re.search(rb"^tocsin_detector_readings_total (\S+)", answer.read(), re.MULTILINE)

@@ -60,7 +60,7 @@ class _Running:
         )
 
     def evaluated(self) -> int:
-        return committed(self.child, self.port)
+        return committed(self.port)
 
     def kill_and_start(self) -> None:
         self.child.kill()
