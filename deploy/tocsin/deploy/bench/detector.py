@@ -6,15 +6,14 @@ Faust agent that does the same, two processes beside one.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import Enum, auto
 from pathlib import Path
@@ -122,7 +121,7 @@ class _Bench:
         if case.beside is Beside.FAUST:
             first = self._of_the_first()
             assert self._first_settings is not None
-            faust = subprocess_figure("faust_agent", self._first_settings, str(FAUST_READINGS))
+            faust = self._beside("faust_agent", self._first_settings, FAUST_READINGS)
             return Figure(case.name, first, faust, "readings/s")
         if case.beside is Beside.ONE_PROCESS:
             one, several = (self._cpu(processes) for processes in (1, case.processes))
@@ -161,7 +160,10 @@ class _Bench:
 
     def _consume_alone(self, settings: CommonSettings | None) -> float:
         assert settings is not None
-        return subprocess_figure("consume", settings, str(self._readings))
+        return self._beside("consume", settings, self._readings)
+
+    def _beside(self, module: str, settings: CommonSettings, readings: int) -> float:
+        return figure_of(module, settings, self._supervisor, self._folder, str(readings))
 
     def _detect(self, settings: CommonSettings) -> float:
         """Readings a second, committed, from the first quarter to the last."""
@@ -249,19 +251,21 @@ def environment(settings: CommonSettings) -> dict[str, str]:
     }
 
 
-def subprocess_figure(module: str, settings: CommonSettings, *arguments: str) -> float:
-    """Messages a second, as another process measures them on the same topic."""
-    done = subprocess.run(
+def figure_of(module: str, settings: CommonSettings, supervisor: Supervisor, folder: Path, *arguments: str) -> float:
+    """Messages a second, as another process measures them on the same topic; it ends when this one does."""
+    child = supervisor.start(
+        module,
         [sys.executable, "-m", f"tocsin.deploy.bench.{module}", settings.topic(SENSOR_READINGS), *arguments],
-        env={**os.environ, **environment(settings)},
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_SECONDS,
-        check=False,
+        env=environment(settings),
+        log_path=folder / f"{module}.log",
     )
-    if done.returncode:
-        raise TocsinError(f"{module} could not be measured: {done.stderr[-500:]}")
-    return float(done.stdout.split()[-1])
+    try:
+        code = child.wait(timedelta(seconds=LONGEST_SECONDS))
+    finally:
+        child.stop()
+    if code:
+        raise TocsinError(f"{module} could not be measured: {child.log_tail(10)}")
+    return float(child.log_tail(1).split()[-1])
 
 
 @contextmanager
