@@ -360,7 +360,7 @@ def test_it_waits_for_a_broker_and_lives_through_its_restart(supervisor: Supervi
         site = Site(own.bootstrap_servers, supervisor, tmp_path, notifications=12)
         own.kill_kafka()
         member = site.fleet.start("activator")
-        eventually(lambda: "the broker does not answer" in (member.readiness() or ""))
+        eventually(lambda: "does not answer: start it, or name another" in (member.readiness() or ""))
         own.restart_kafka()
         site.fleet.wait_ready(40)
         assert "no broker yet; trying again" in member.child.log_tail(1_000)

@@ -196,3 +196,16 @@ def test_a_stray_quote_costs_its_own_line_only() -> None:
         reading(2.0, NOON + 1),
         reading(3.0, NOON + 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ('[{"system":"a"},', "one object a line is needed"),
+        ("[", "one object a line is needed"),
+        ("time;system;metric;value", "its columns are separated by ';'; a comma is needed"),
+    ],
+)
+def test_a_file_in_another_form_is_told_by_its_form(header: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        list(parse_csv([header], Columns()))

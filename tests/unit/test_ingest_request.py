@@ -62,6 +62,11 @@ def test_a_body_whose_items_cannot_be_told_apart_is_refused_whole(body: bytes, r
     assert found.reason == reason
 
 
+def test_an_item_too_deep_to_be_read_leaves_its_neighbours_alone() -> None:
+    deep = b'{"value":' + b"[" * 2_000 + b'"]\\"[" ' + b"]" * 2_000 + b"}"
+    assert split_items(b'[{"a":1}, ' + deep + b' , {"b":2}]') == [b'{"a":1}', deep, b'{"b":2}']
+
+
 def test_gzip_is_undone_also_in_several_members() -> None:
     assert inflate(gzip.compress(b"one"), 100) == b"one"
     assert inflate(gzip.compress(b"one ") + gzip.compress(b"two"), 100) == b"one two"

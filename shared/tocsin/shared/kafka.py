@@ -108,6 +108,7 @@ class Admin(AdminClient):
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.refusal: str | None = None
+        self.servers = kafka.bootstrap_servers
         super().__init__(client_config(kafka, error_cb=self._remember, reconnect_backoff_max_ms=ASK_AGAIN_MS))
 
     def _remember(self, error: KafkaError) -> None:
@@ -136,7 +137,9 @@ def existing_partitions(client: AdminClient, timeout: float = 10.0) -> dict[str,
         client.poll(0)  # what it has to say about its connections
         if isinstance(client, Admin) and client.refusal is not None:
             raise BrokerError(f"the broker refuses us: {client.refusal}; see TOCSIN_KAFKA__…") from None
-        raise BrokerError(f"the broker does not answer: {error.args[0].str()}") from None
+        where = f" at {client.servers}" if isinstance(client, Admin) else ""
+        way_out = "start it, or name another in KAFKA_BOOTSTRAP_SERVERS"
+        raise BrokerError(f"the broker{where} does not answer: {way_out} ({error.args[0].str()})") from None
     return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
 

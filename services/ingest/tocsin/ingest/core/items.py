@@ -8,6 +8,7 @@ import msgspec
 
 from tocsin.shared.readings import LENIENT_JSON, Reason, Rejection
 
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _SPACE = re.compile(r"[ \t\n\r]*")
 _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -53,7 +54,9 @@ def _array_with_flaws(body: bytes) -> list[bytes] | Rejection:
         try:
             _, end = LENIENT_JSON.raw_decode(text, at)
         except RecursionError:
-            return Rejection(None, None, Reason.TOO_DEEP, "nested too deeply to be read")
+            if (found := _end_of_nested(text, at)) is None:
+                return Rejection(None, None, Reason.TOO_DEEP, "nested too deeply to be read")
+            end = found  # its own check says that it is too deep
         except ValueError as error:
             return _not_json(str(error))
         items.append(text[at:end].encode("utf-8", "surrogateescape"))
@@ -63,6 +66,18 @@ def _array_with_flaws(body: bytes) -> list[bytes] | Rejection:
         if text[at : at + 1] != ",":
             return _not_json(f"expected `,` or the end of the array at character {at}")
         at = _after_space(text, at + 1)
+
+
+def _end_of_nested(text: str, start: int) -> int | None:
+    """Behind the object or array that begins there, however deep it is; None: it has no end."""
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text, start):
+        found = match.group()
+        if found[0] != '"':
+            depth += 1 if found in "[{" else -1
+            if not depth:
+                return match.end()
+    return None
 
 
 def _after_space(text: str, at: int) -> int:

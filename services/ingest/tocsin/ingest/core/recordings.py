@@ -100,7 +100,10 @@ def parse_csv(lines: Iterable[str], columns: Columns) -> Iterator[Recorded | Fla
     csv.field_size_limit(_MAX_CELL)
     numbered = enumerate(lines, 1)
     try:
-        header = next((_cells(line) for _, line in numbered), None)
+        first = next((line for _, line in numbered), None)
+        if first is not None and first.lstrip().startswith("["):
+            raise UsageError("it holds a JSON array; one object a line is needed: `jq -c '.[]'` makes that of it")
+        header = None if first is None else _cells(first)
     except csv.Error as error:
         raise UsageError(f"the header is not CSV: {error}") from None
     if header is None:
@@ -132,6 +135,8 @@ def plan_csv(header: Sequence[str], columns: Columns) -> CsvPlan:
     def need(option: str, *names: str) -> int:
         if (place := find(*names)) >= 0:
             return place
+        if len(header) == 1 and (other := next((one for one in ";\t|" if one in header[0]), None)):
+            raise UsageError(f"its columns are separated by {other!r}; a comma is needed")
         seen = ", ".join(name.strip()[:40] for name in header[:20])
         raise UsageError(f"no column `{names[0]}` in the header ({seen}); name it with {option}")
 
