@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,30 +30,38 @@ from delivering import (
 from receiver import Receiver
 from support import eventually, put_records
 from tocsin.deploy.stack import Stack
+from tocsin.dispatcher.settings import DispatcherSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-def test_a_kill_leaves_one_terminal_for_each_delivery(stack: Stack, tmp_path: Path) -> None:
-    """After the answer and before the audit, after the audit and before the commit, after the commit.
-
-    All at once: most of the time passes until the broker takes each of them for dead.
-    """
+def at_each_point(run: Callable[[Stack, Path, str, int], None], stack: Stack, tmp_path: Path) -> None:
+    """All at once: most of the time passes until the broker takes each of them for dead."""
     points = {"answered": 120, "before_commit": 2, "committed": 1}
     with ThreadPoolExecutor(len(points)) as pool:
-        runs = [pool.submit(kill_at, stack, tmp_path / point, point, nth) for point, nth in points.items()]
-    for run in runs:
-        run.result()
+        runs = [pool.submit(run, stack, tmp_path / point, point, nth) for point, nth in points.items()]
+    for one in runs:
+        one.result()
+
+
+def fifty_each(settings: DispatcherSettings, receiver: Receiver, shaky: ScriptedServer) -> list[str]:
+    """Deliveries to five recipients and to one whose first attempt fails; their ids."""
+    recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(5)]
+    recipients.append(unsigned_recipient(shaky.url, "Shaky"))
+    put_records(settings, *recipients)
+    return put_deliveries(settings, [delivery_for(one) for _ in range(50) for one in recipients])
+
+
+def test_a_kill_leaves_one_terminal_for_each_delivery(stack: Stack, tmp_path: Path) -> None:
+    """After the answer and before the audit, after the audit and before the commit, after the commit."""
+    at_each_point(kill_at, stack, tmp_path)
 
 
 def kill_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
     tmp_path.mkdir()
     settings = dispatcher_settings(stack, tmp_path)
     with Receiver(SECRET) as receiver, ScriptedServer(says_in_turn(says("500 No"), says("200 OK"))) as shaky:
-        recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(5)]
-        recipients.append(unsigned_recipient(shaky.url, "Shaky"))
-        put_records(settings, *recipients)
-        ids = put_deliveries(settings, [delivery_for(one) for _ in range(50) for one in recipients])
+        ids = fifty_each(settings, receiver, shaky)
         with ServiceProcess("dispatcher", settings, tmp_path / "log", crash_at=point, nth=nth) as killed:
             assert killed.process.wait(60) == -9
         before = terminals(settings)
@@ -71,21 +79,14 @@ def kill_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
 
 def test_sigterm_at_any_point_repeats_nothing(stack: Stack, tmp_path: Path) -> None:
     """At the same points as a kill: what has been answered is settled before it ends."""
-    points = {"answered": 120, "before_commit": 2, "committed": 1}
-    with ThreadPoolExecutor(len(points)) as pool:
-        runs = [pool.submit(stop_at, stack, tmp_path / point, point, nth) for point, nth in points.items()]
-    for run in runs:
-        run.result()
+    at_each_point(stop_at, stack, tmp_path)
 
 
 def stop_at(stack: Stack, tmp_path: Path, point: str, nth: int) -> None:
     tmp_path.mkdir()
     settings = dispatcher_settings(stack, tmp_path)
     with Receiver(SECRET) as receiver, ScriptedServer(says_in_turn(says("500 No"), says("200 OK"))) as shaky:
-        recipients = [webhook_recipient(settings, receiver.url, f"R{at}") for at in range(5)]
-        recipients.append(unsigned_recipient(shaky.url, "Shaky"))
-        put_records(settings, *recipients)
-        ids = put_deliveries(settings, [delivery_for(one) for _ in range(50) for one in recipients])
+        ids = fifty_each(settings, receiver, shaky)
         log = tmp_path / "log"
         with ServiceProcess("dispatcher", settings, log, crash_at=point, nth=nth, by=signal.SIGTERM) as stopped:
             assert stopped.process.wait(60) == 0
