@@ -10,7 +10,7 @@ import re
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -147,16 +147,7 @@ class _Bench:
         return settings
 
     def _prepared(self, case: Case) -> CommonSettings:
-        settings = CommonSettings.load(
-            {},
-            state_dir=self._folder,
-            topic_prefix=fresh_prefix(),
-            partitions_readings=PARTITIONS,
-            kafka=KafkaSettings({"bootstrap.servers": self._stack.bootstrap_servers}),
-        )
-        apply_topics(settings)
-        put_records(settings, records(case))
-        return settings
+        return a_place(self._stack, self._folder, case)
 
     def _consume_alone(self, settings: CommonSettings | None) -> float:
         assert settings is not None
@@ -186,6 +177,20 @@ class _Bench:
             return (sum(map(cpu_of, running)) - before) * 1_000_000 / (self._readings - warm)
 
 
+def a_place(stack: Stack, folder: Path, case: Case) -> CommonSettings:
+    """Topics of their own, with the case's sensors and notifications, and no reading."""
+    settings = CommonSettings.load(
+        {},
+        state_dir=folder,
+        topic_prefix=fresh_prefix(),
+        partitions_readings=PARTITIONS,
+        kafka=KafkaSettings({"bootstrap.servers": stack.bootstrap_servers}),
+    )
+    apply_topics(settings)
+    put_records(settings, records(case))
+    return settings
+
+
 def records(case: Case) -> Iterator[Record]:
     """Sensors whose thresholds lie above each other, and a notification on each metric's lowest."""
     for metric in METRICS:
@@ -207,11 +212,24 @@ def records(case: Case) -> Iterator[Record]:
 
 def fill(settings: CommonSettings, case: Case, first: int, end: int) -> None:
     """The topic, with the readings of these numbers."""
+    now = SystemClock().now_ms() - 60_000
+
+    def messages() -> Iterator[tuple[str, str]]:
+        for number in range(first // case.per_message, end // case.per_message):
+            system = f"SYSTEM-{number % SYSTEMS:05d}"
+            one = (
+                single(system, number, now) if case.per_message == 1 else report(system, number, case.per_message, now)
+            )
+            yield system, one
+
+    send_all(settings, messages())
+
+
+def send_all(settings: CommonSettings, messages: Iterable[tuple[str, str]]) -> None:
+    """Systems and what they say, acknowledged."""
     producer = kafka.producer(settings.kafka, linger_ms=50, queue_buffering_max_messages=1_000_000)
-    topic, now = settings.topic(SENSOR_READINGS), SystemClock().now_ms() - 60_000
-    for number in range(first // case.per_message, end // case.per_message):
-        system = f"SYSTEM-{number % SYSTEMS:05d}"
-        value = single(system, number, now) if case.per_message == 1 else report(system, number, case.per_message, now)
+    topic = settings.topic(SENSOR_READINGS)
+    for system, value in messages:
         while True:
             try:
                 producer.produce(topic, key=system, value=value)
