@@ -193,3 +193,29 @@ def test_json(tmp_path: Path) -> None:
             "hint": None,
         }
     ]
+
+
+def test_a_level_that_a_higher_one_always_covers(tmp_path: Path) -> None:
+    text = "sensors: [{name: S, metric: m, levels: {crit: {trigger: '> 40'}, warn: {trigger: '> 30'}}}]"
+    code, lines = check(tmp_path, text)
+    assert code == 0
+    assert "warning: sensor 'S': levels.crit: crit can never be taken: whenever > 40 holds" in lines[0]
+    sooner = text.replace("{trigger: '> 30'}", "{trigger: '> 30', for: 5m}")
+    assert check(tmp_path, sooner) == (0, ["1 file: 0 errors, 0 warnings"])  # crit is taken while warn waits
+
+
+@pytest.mark.parametrize("rule", ["", ", aggregate: {function: avg, count: 3}"])
+def test_lateness_without_a_window_that_takes_late_readings(tmp_path: Path, rule: str) -> None:
+    code, lines = check(tmp_path, f"sensors: [{{name: S, metric: m, trigger: '> 1', lateness: 1m{rule}}}]")
+    assert code == 0
+    assert "warning: sensor 'S': lateness: nothing looks at it" in lines[0]
+
+
+def test_numbers_that_are_too_large_are_told_their_bounds(tmp_path: Path) -> None:
+    text = "sensors: [{name: S, metric: m, trigger: '> 1', aggregate: {function: avg, count: 1000000000}}]"
+    assert "must be a number of readings from 1 to 10000" in check(tmp_path, text)[1][0]
+
+
+def test_functions_by_the_names_other_systems_give_them(tmp_path: Path) -> None:
+    text = "sensors: [{name: S, metric: m, trigger: '> 1', aggregate: {function: median, window: 5m}}]"
+    assert check(tmp_path, text)[1][0].endswith("did you mean 'p50'?")

@@ -119,11 +119,21 @@ class Fields:
             return self.converted(node, path, check_name)
         return self.text_of(node, path)
 
-    def choice(self, name: str, choices: tuple[str, ...], *, required: bool = False) -> str | None:
+    def choice(
+        self,
+        name: str,
+        choices: tuple[str, ...],
+        *,
+        required: bool = False,
+        elsewhere: dict[str, str] | None = None,
+    ) -> str | None:
+        """`elsewhere`: what other systems call a choice; named in the way out, not taken."""
         text = self.text(name, required=required)
         if text is None or text in choices:
             return text
-        self.problem(name, f"{text[:64]!r} is not one of {', '.join(choices)}", nearest(text, choices))
+        known = (elsewhere or {}).get(text.casefold())
+        way_out = f"did you mean {known!r}?" if known else nearest(text, choices)
+        self.problem(name, f"{text[:64]!r} is not one of {', '.join(choices)}", way_out)
         return None
 
     def duration(self, name: str) -> int | None:

@@ -43,6 +43,14 @@ OPTIONS = (
     "flapping",
 )
 FUNCTIONS: tuple[str, ...] = get_args(Function)
+_FUNCTIONS_ELSEWHERE = {"mean": "avg", "average": "avg", "median": "p50", "minimum": "min", "maximum": "max"}
+_FUNCTIONS_ELSEWHERE |= {
+    "total": "sum",
+    "std": "stddev",
+    "stdev": "stddev",
+    "derivative": "rate",
+    "difference": "delta",
+}
 SENSOR = Schema("a sensor", (*COMMON, "metric", *OPTIONS, "overrides"))
 LEVEL = Schema("a level", ("trigger", "clear", "for", "keep", "breaches"))
 AGGREGATE = Schema("an aggregate", ("function", "window", "tumbling", "count"))
@@ -50,7 +58,7 @@ NO_DATA = Schema("no_data", ("after", "then"))
 FLAPPING = Schema("flapping", ("enter", "leave", "history"))
 OVERRIDE = Schema("an override", ("systems", *OPTIONS))
 
-_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%?", re.ASCII)
 
 Values = dict[str, Any]
@@ -153,7 +161,7 @@ def _aggregate(fields: Fields) -> AggregateSpec | None:
     if part is None:
         return None
     values: Values = {
-        "function": part.choice("function", FUNCTIONS, required=part.valid),
+        "function": part.choice("function", FUNCTIONS, required=part.valid, elsewhere=_FUNCTIONS_ELSEWHERE),
         "window": part.duration("window"),
         "tumbling": part.duration("tumbling"),
         "count": part.convert("count", whole_number),

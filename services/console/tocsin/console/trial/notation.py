@@ -15,8 +15,8 @@ MOST_VALUES = 1_000_000
 """Of one series, missing ones counted too."""
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_VALUE = re.compile(rf"({_NUMBER})(?:([+-])({_NUMBER}))?(?:x(\d{{1,9}}))?", re.ASCII)
-_MISSING = re.compile(r"_(?:x(\d{1,9}))?", re.ASCII)
+_VALUE = re.compile(rf"({_NUMBER})(?:([+-])({_NUMBER}))?(?:x(\d{{1,18}}))?", re.ASCII)
+_MISSING = re.compile(r"_(?:x(\d{1,18}))?", re.ASCII)
 _STALE = "stale"
 
 Value = float | None

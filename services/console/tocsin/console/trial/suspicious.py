@@ -13,6 +13,7 @@ from tocsin.evaluator.backtest.facts import Facts, MetricFacts
 from tocsin.shared.configuration.condition import Condition
 from tocsin.shared.configuration.groups import group_matcher
 from tocsin.shared.configuration.records import Group, Notification, Record, Sensor
+from tocsin.shared.configuration.sensor_options import Breaches, LevelSpec
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.times import format_duration
 
@@ -74,7 +75,12 @@ class Suspicions:
         for variant, path in _variants(sensor):
             for one in _conditions(variant, path):
                 self._conditions(sensor, one, _is_percent(variant))
+            self._levels(sensor, variant, path)
             self._durations(sensor, variant, path, facts)
+            slides = variant.aggregate is not None and variant.aggregate.count is None
+            if variant.lateness and not slides:
+                problem = "nothing looks at it: only a window or a tumbling window takes late readings"
+                self._warn(sensor, _under(path, "lateness"), problem, "leave it out, or give aggregate a window")
         for number, override in enumerate(sensor.overrides):
             for at, pattern in enumerate(override.systems):
                 self._pattern(sensor, f"overrides[{number}].systems[{at}]", pattern)
@@ -113,6 +119,21 @@ class Suspicions:
                 f"{one.clear} can never hold while {one.trigger} does not: the sensor never clears",
                 f"write a clear outside of the trigger, such as {_opposite(one.trigger)!r}",
             )
+
+    def _levels(self, sensor: Sensor, variant: Sensor, path: str) -> None:
+        """Levels that can never be taken, since a higher one holds whenever they do."""
+        rules = [
+            (one.name, one.trigger, _level_for(variant, one), _level_breaches(variant, one)) for one in variant.levels
+        ]
+        for at, (name, trigger, for_ms, breaches) in enumerate(rules):
+            for higher, its_trigger, its_for, its_breaches in rules[at + 1 :]:
+                values = _representatives([trigger, its_trigger], _is_percent(variant))
+                covered = all(its_trigger.holds(value) for value in values if trigger.holds(value))
+                if covered and its_for <= for_ms and its_breaches == breaches:
+                    problem = f"{name} can never be taken: whenever {trigger} holds, so does {its_trigger} of {higher}"
+                    way_out = "levels rise in severity: write the mildest first"
+                    self._warn(sensor, _under(path, f"levels.{name}"), problem, way_out)
+                    break
 
     def _beyond_percent(self, sensor: Sensor, one: _Conditions) -> tuple[str, str] | None:
         for name, condition in (("trigger", one.trigger), ("clear", one.clear)):
@@ -184,6 +205,14 @@ def _conditions(sensor: Sensor, path: str) -> Iterator[_Conditions]:
         its = _under(path, f"levels.{level.name}")
         for_ms, owner = (sensor.for_, path) if level.for_ is None else (level.for_, its)
         yield _Conditions(its, level.trigger, level.clear, for_ms, _under(owner, "for"))
+
+
+def _level_for(sensor: Sensor, level: LevelSpec) -> int:
+    return sensor.for_ if level.for_ is None else level.for_
+
+
+def _level_breaches(sensor: Sensor, level: LevelSpec) -> Breaches | None:
+    return sensor.breaches if level.breaches is None else level.breaches
 
 
 def _under(path: str, name: str) -> str:
