@@ -22,6 +22,10 @@ SESSION_TIMEOUT_MS = 10_000
 ASK_AGAIN_MS = 500
 """The longest pause of an admin client between two connections: what waits for a broker shall notice it soon."""
 
+RETRY_BACKOFF_MS = 10
+"""Of transactions: one begun right after another is refused while the broker still ends that one, a matter of
+milliseconds. The client's own 100 would be most of what a transaction takes."""
+
 NOTICED_SOON = {
     # The client waits a minute for an answer on a connection whose other end has gone without a word.
     "socket.timeout.ms": 20_000,
@@ -98,9 +102,12 @@ def producer(kafka: KafkaSettings, **settings: Any) -> Producer:
 
 def transactional_producer(kafka: KafkaSettings, transactional_id: str, **settings: Any) -> Producer:
     """As `producer`, with a transactional id: the process's own lasting name. Not yet initialised."""
-    return producer(
-        kafka, **{"transactional_id": transactional_id, "transaction_timeout_ms": SESSION_TIMEOUT_MS, **settings}
-    )
+    defaults = {
+        "transactional_id": transactional_id,
+        "transaction_timeout_ms": SESSION_TIMEOUT_MS,
+        "retry_backoff_ms": RETRY_BACKOFF_MS,
+    }
+    return producer(kafka, **{**defaults, **settings})
 
 
 class Admin(AdminClient):

@@ -9,6 +9,7 @@ import click
 _BENCHES = {
     "detector": ("tocsin.deploy.bench.detector:detector", "Readings a second, beside plain consume()."),
     "series": ("tocsin.deploy.bench.many_series:command", "A million series in the detector: memory, and a start."),
+    "pipeline": ("tocsin.deploy.bench.pipeline:command", "From a reading to its webhook: latency, stage by stage."),
     "backtest": ("tocsin.deploy.bench.backtest:backtest", "Readings a second, beside Python's csv module."),
     "dispatcher": ("tocsin.deploy.bench.dispatcher:command", "Webhooks a second, beside a bare aiohttp loop."),
 }

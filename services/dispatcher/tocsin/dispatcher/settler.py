@@ -44,10 +44,6 @@ OFFSETS_WITHIN = kafka.SESSION_TIMEOUT_MS / 1000
 
 PAUSE_AFTER_FAILURE = 0.25
 
-RETRY_BACKOFF_MS = 10
-"""A transaction begun right after another is refused while the broker still ends that one: a matter of milliseconds.
-The client's own 100 would be most of what a transaction takes."""
-
 MOST_AT_ONCE, MOST_BYTES = 1_000, 16 << 20
 """Settlements in one transaction, however many have come: it has to be over within its ten seconds."""
 
@@ -227,7 +223,7 @@ class Settler:
         self._producer = None
         name = f"{self._settings.dispatcher_group}-{self._settings.instance}"
         while not stopping():
-            producer = kafka.transactional_producer(self._settings.kafka, name, retry_backoff_ms=RETRY_BACKOFF_MS)
+            producer = kafka.transactional_producer(self._settings.kafka, name)
             try:
                 self._calls("init", partial(producer.init_transactions, CALL_TIMEOUT), OVERRUN)
             except KafkaException as error:
