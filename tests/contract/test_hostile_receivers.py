@@ -23,10 +23,10 @@ from tocsin.dispatcher.channels.clients import http_client
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
-from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.event_loop import new_event_loop
 
 T = TypeVar("T")
 TIMEOUT = 1.0

@@ -17,9 +17,9 @@ from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused, Unavailable, Unknown
-from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.configuration.records import MailTemplates, Recipient
+from tocsin.shared.event_loop import new_event_loop
 
 ON_CALL = Recipient(id="r", name="On call", type="distribution-list", email="oncall@example.com")
 

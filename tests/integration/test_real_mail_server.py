@@ -22,9 +22,9 @@ from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.email import EmailChannel
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Refused
-from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.configuration.records import Recipient
+from tocsin.shared.event_loop import new_event_loop
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.delivery import Delivery
 

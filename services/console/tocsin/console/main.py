@@ -17,7 +17,8 @@ from tocsin.console.web.app import application
 from tocsin.console.web.context import Console
 from tocsin.console.wiring import build_console
 from tocsin.shared.configuration.follower import ConfigurationFollower
-from tocsin.shared.errors import SettingsError, TocsinError
+from tocsin.shared.errors import TocsinError
+from tocsin.shared.event_loop import listen, new_event_loop, stop_event
 from tocsin.shared.kafka import check_topics
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import logs
@@ -37,7 +38,7 @@ def run_console() -> int:
         logs.configure("console", settings.log_level, settings.log_format)
         with Lifecycle() as life:
             life.install_signals()
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_serve(settings, life))
     except (TocsinError, KafkaException) as error:
         why = error.args[0].str() if isinstance(error, KafkaException) else error
@@ -59,7 +60,7 @@ async def _serve(settings: ConsoleSettings, life: Lifecycle) -> None:
     health = Health("configuration", "http")
     health_server = HealthServer(health, settings.http_host, settings.http_port)
     life.add("health endpoint", health_server.close)
-    stop = _stop_event(life)
+    stop = stop_event(life)
     running = await start_console(settings, health)
     log.info("console listening", url=f"http://{settings.console_host}:{running.port}")
     await stop.wait()
@@ -98,35 +99,5 @@ async def start_console(settings: ConsoleSettings, health: Health | None = None)
 
 async def _start_http(settings: ConsoleSettings, app: web.Application) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.console_host, settings.console_port, reuse_address=True).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise _cannot_listen("TOCSIN_CONSOLE_PORT", error) from None
+    await listen(runner, settings.console_host, settings.console_port, "TOCSIN_CONSOLE_PORT")
     return runner
-
-
-def _cannot_listen(setting: str, error: OSError) -> SettingsError:
-    return SettingsError(f"cannot listen: {error}; choose another {setting}")
-
-
-def _stop_event(life: Lifecycle) -> asyncio.Event:
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        loop.call_soon_threadsafe(event.set)
-
-    life.on_stop(stop)
-    if life.stopping.is_set():
-        event.set()
-    return event
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop  # noqa: PLC0415  not on every platform
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop

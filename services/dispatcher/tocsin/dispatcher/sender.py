@@ -12,7 +12,6 @@ from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Lea
 from tocsin.dispatcher.core.flow import ended_of
 from tocsin.dispatcher.core.outcomes import Accepted
 from tocsin.dispatcher.core.waiting import Entry
-from tocsin.dispatcher.event_loop import new_event_loop
 from tocsin.dispatcher.parked_reader import Seen
 from tocsin.dispatcher.partitions import Partition
 from tocsin.dispatcher.sender_parts import SenderParts
@@ -28,6 +27,7 @@ from tocsin.dispatcher.stages.steps import Settled, Taken, in_lane
 from tocsin.dispatcher.strangers import Strangers
 from tocsin.dispatcher.suppression import TIMEOUT
 from tocsin.shared.configuration.snapshot import Configuration
+from tocsin.shared.event_loop import new_event_loop
 from tocsin.shared.partitioning import partition_for
 from tocsin.shared.schemas.recipient_state import RecipientState
 from tocsin.shared.telemetry import metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 
 from aiohttp import web
 from confluent_kafka import KafkaException
@@ -17,7 +16,8 @@ from tocsin.ingest.settings import GatewaySettings
 from tocsin.ingest.tokens import IngestTokens
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
-from tocsin.shared.errors import SettingsError, TocsinError
+from tocsin.shared.errors import TocsinError
+from tocsin.shared.event_loop import listen, new_event_loop, stop_event
 from tocsin.shared.kafka import check_topics_when_there
 from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import logs
@@ -34,7 +34,7 @@ def run_gateway() -> int:
         logs.configure("gateway", settings.log_level, settings.log_format)
         with Lifecycle() as life:
             life.install_signals()
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
                 runner.run(_serve(settings, life))
     except (TocsinError, KafkaException) as error:  # the client's own: a TOCSIN_KAFKA__… setting it does not know
         why = error.args[0].str() if isinstance(error, KafkaException) else error
@@ -57,7 +57,7 @@ async def _serve(settings: GatewaySettings, life: Lifecycle) -> None:
     outlet = Outlet(settings.kafka, _outlet_policy(settings), health, settings.topic(SENSOR_READINGS))
     limits = Limits(settings.gateway_max_in_flight_requests, settings.gateway_max_in_flight_bytes)
     gateway = Gateway(_gateway_policy(settings, keys), Admission(limits), outlet, SystemClock(), tokens)
-    stop = _stop_event(life)
+    stop = stop_event(life)
     try:
         runner = await _start_http(settings, application(gateway, health))
         health.ready("http")
@@ -112,36 +112,6 @@ def _gateway_policy(settings: GatewaySettings, keys: tuple[bytes, ...]) -> Gatew
 async def _start_http(settings: GatewaySettings, app: web.Application) -> web.AppRunner:
     # auto_decompress: the gateway inflates by itself, within bounds.
     runner = web.AppRunner(app, auto_decompress=False, access_log=None, shutdown_timeout=settings.shutdown_grace / 1000)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, settings.gateway_host, settings.gateway_port, reuse_address=True).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise _cannot_listen("TOCSIN_GATEWAY_PORT", error) from None
-    _log.info("gateway listening", host=settings.gateway_host, port=runner.addresses[0][1])
+    port = await listen(runner, settings.gateway_host, settings.gateway_port, "TOCSIN_GATEWAY_PORT")
+    _log.info("gateway listening", host=settings.gateway_host, port=port)
     return runner
-
-
-def _cannot_listen(setting: str, error: OSError) -> SettingsError:
-    return SettingsError(f"cannot listen: {error}; choose another {setting}")
-
-
-def _stop_event(life: Lifecycle) -> asyncio.Event:
-    event = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        loop.call_soon_threadsafe(event.set)
-
-    life.on_stop(stop)
-    if life.stopping.is_set():
-        event.set()
-    return event
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop  # noqa: PLC0415  not on every platform
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
