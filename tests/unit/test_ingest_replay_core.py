@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tocsin.ingest.core.pace import Schedule, Speed, parse_speed
-from tocsin.ingest.core.recordings import Columns, Flaw, Recorded, parse_csv, parse_ndjson, parse_time
+from tocsin.ingest.core.recordings import Columns, Flaw, Recorded, parse_csv, parse_ndjson, parse_time, plan_csv
 from tocsin.ingest.files import merged, scan
 from tocsin.shared.errors import UsageError
 from tocsin.shared.readings import GoodReading
@@ -85,6 +85,12 @@ def test_a_missing_column_says_which_option_helps() -> None:
         csv("timestamp,value\n1,1\n")
     with pytest.raises(UsageError, match="--value-column"):
         csv("timestamp,value\n1,1\n", Columns(system="PC", metric="m", value_column="Label"))
+
+
+def test_a_header_that_names_a_column_twice_is_not_guessed_at() -> None:
+    with pytest.raises(UsageError, match="the header names 'value' twice"):
+        plan_csv(["time", "system", "metric", "value", " Value"], Columns())
+    assert plan_csv(["time", "system", "metric", "value", "note", "note"], Columns()).value == 3  # of no interest
 
 
 def test_an_empty_file_holds_nothing() -> None:

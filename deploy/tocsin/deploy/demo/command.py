@@ -66,9 +66,13 @@ def _demo(console: Console, once: bool) -> list[str]:
             if not missing:
                 missing = _prove(console, services)
             if not missing:
-                # After the run: a console that starts beside it would slow it down, and nobody looks at it before.
-                pages = "" if once else services.start_console()
-                _where_next(console, stack, services.facts, state_dir, pages)
+                # The console after the run: it would slow it down, and nobody looks at it before.
+                if once:
+                    console.print(
+                        "\nAll of it has been seen. `make demo` stays, and says where to look next.", style="bold"
+                    )
+                else:
+                    _where_next(console, stack, services.facts, state_dir, services.start_console())
             if not once:
                 run.forever(missing)
         finally:
@@ -137,7 +141,7 @@ def _where_next(console: Console, stack: Stack, facts: Facts, state_dir: Path, p
     body = '{"system": "PC-042", "metric": "cpu.percent", "value": 93.5, "time": \'$(date +%s)000\'}'
     console.print("\nAll of it has been seen. Where to look next, while the demo runs:", style="bold")
     for line in (
-        *([f"the console    {pages}"] if pages else []),
+        f"the console    {pages}",
         f"configuration  {state_dir / 'demo.yaml'}; change it, then: {command} apply -f {state_dir / 'demo.yaml'}",
         f"your readings  curl -H 'Authorization: Bearer {API_KEY}' -d '{body}' {gateway}/v1/readings",
         f"any topic      kcat -b {stack.bootstrap_servers} -t delivery-audit -C -e",

@@ -168,7 +168,10 @@ class Stack:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._drop_lock()
-            raise StackError(f"another process is running a stack in {self.state_dir}") from None
+            raise StackError(
+                f"another process is running a stack in {self.state_dir}: end it (Ctrl-C in its terminal), "
+                "or set TOCSIN_STATE_DIR to another folder for one of your own"
+            ) from None
 
     def _drop_lock(self) -> None:
         if self._lock is not None:

@@ -108,4 +108,5 @@ def _show(run: Run, recording: Recording, summary: Summary, most: int) -> None:
     for line in summary_lines(summary, span):
         click.echo(line)
     counts = run.counts()
-    click.echo(f"\n{counts.evaluated} readings, {counts.late} of them late, {counts.repeated} repeated", err=True)
+    readings = "1 reading" if counts.evaluated == 1 else f"{counts.evaluated} readings"
+    click.echo(f"\n{readings}, {counts.late} of them late, {counts.repeated} repeated", err=True)

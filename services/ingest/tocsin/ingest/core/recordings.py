@@ -126,11 +126,16 @@ def _cells(line: str) -> list[str]:
 
 
 def plan_csv(header: Sequence[str], columns: Columns) -> CsvPlan:
-    """Raises UsageError when the header has no column that is needed, with the option that helps."""
-    places = {name.strip().casefold(): place for place, name in reversed(list(enumerate(header)))}
+    """Raises UsageError when a column that is needed is not in the header, or twice, with the way out."""
+    cleaned = [name.strip().casefold() for name in header]
 
     def find(*names: str) -> int:
-        return next((places[name.casefold()] for name in names if name.casefold() in places), -1)
+        found = next((name.casefold() for name in names if name.casefold() in cleaned), None)
+        if found is None:
+            return -1
+        if cleaned.count(found) > 1:
+            raise UsageError(f"the header names {found!r} twice; which of the columns is meant? Rename one of them")
+        return cleaned.index(found)
 
     def need(option: str, *names: str) -> int:
         if (place := find(*names)) >= 0:
