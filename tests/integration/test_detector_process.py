@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from detecting import notification, reading, sensor
+from detector_processes import Detectors
 from sensing import make_sensor
 from support import eventually, produce, put_records, read_all, settings_for, with_topics
 from tocsin.deploy.stack import Stack
 from tocsin.evaluator.detector.settings import DetectorSettings
-from tocsin.shared import kafka
 from tocsin.shared.headers import header
 from tocsin.shared.partitioning import partition_for
-from tocsin.shared.schemas.change import SensorChange
-from tocsin.shared.schemas.tally import Tally
-from tocsin.shared.topics import NOTIFICATION_TALLIES, SENSOR_CHANGES, SENSOR_READINGS, SENSOR_READINGS_REJECTED
+from tocsin.shared.topics import SENSOR_READINGS, SENSOR_READINGS_REJECTED
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 
-COMMAND = (sys.executable, "-m", "tocsin.console.cli")
 NOW = time.time_ns() // 1_000_000
 
 
@@ -38,72 +31,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield own
 
 
-class Detectors:
-    """Processes, and what they read and write."""
-
-    def __init__(self, settings: DetectorSettings, folder: Path) -> None:
-        self.settings = settings
-        self.folder = folder
-        self.producer = kafka.producer(settings.kafka)
-        self.running: list[subprocess.Popen[bytes]] = []
-
-    def start(self, instance: str = "1", **environment: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"detector-{len(self.running)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*COMMAND, "run", "detector"],
-                env={**self._environment(), "TOCSIN_INSTANCE": instance, "TOCSIN_LOG_FORMAT": "json", **environment},
-                stderr=log,
-            )
-        self.running.append(process)
-        return process
-
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = self._environment()
-        return subprocess.run(
-            [*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-        )
-
-    def _environment(self) -> dict[str, str]:
-        known = {name: value for name, value in os.environ.items() if not name.startswith(("TOCSIN_", "KAFKA_"))}
-        return {
-            **known,
-            "KAFKA_BOOTSTRAP_SERVERS": self.settings.kafka.bootstrap_servers,
-            "TOCSIN_TOPIC_PREFIX": self.settings.topic_prefix,
-            "TOCSIN_STATE_DIR": str(self.folder),
-        }
-
-    def send(self, *readings: tuple[str, str, float, int], **more: Any) -> None:
-        values = [
-            (system.encode(), reading(system, metric, value, at, **more)) for system, metric, value, at in readings
-        ]
-        produce(self.producer, self.settings.topic(SENSOR_READINGS), values)
-
-    def changes(self) -> list[SensorChange]:
-        return [SensorChange.decode(message.value()) for message in read_all(self.settings, SENSOR_CHANGES)]
-
-    def tallies(self) -> dict[tuple[str, int], Tally]:
-        """The newest of each notification and partition."""
-        found: dict[tuple[str, int], Tally] = {}
-        for message in read_all(self.settings, NOTIFICATION_TALLIES):
-            tally = Tally.decode(message.value())
-            last = found.get((tally.notification_id, tally.partition))
-            if last is None or (tally.epoch, tally.counter) > (last.epoch, last.counter):
-                found[tally.notification_id, tally.partition] = tally
-        return found
-
-    def log(self) -> str:
-        return "\n".join(path.read_text() for path in sorted(self.folder.glob("detector-*.log")))
-
-
 @pytest.fixture
 def detectors(stack: Stack, tmp_path: Path) -> Iterator[Detectors]:
     settings = with_topics(settings_for(stack.bootstrap_servers, tmp_path, DetectorSettings))
     found = Detectors(settings, tmp_path)
     yield found
-    for process in found.running:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    found.end()
 
 
 def test_a_crossing_is_published_counted_and_survives_a_kill(detectors: Detectors) -> None:

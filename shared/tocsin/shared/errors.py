@@ -6,6 +6,7 @@ TocsinError
 │   └── SettingsError        a setting is missing or wrong
 ├── BrokerError           the broker answered with something we cannot go on with
 │   └── TopicError           a topic is missing or has the wrong shape
+├── FencedError           another process has taken our place; says the way out
 └── CodecError            bytes that are not what they should be
 """
 
@@ -30,6 +31,10 @@ class BrokerError(TocsinError):
 
 class TopicError(BrokerError):
     """A topic is missing or has the wrong shape."""
+
+
+class FencedError(TocsinError):
+    """Another process has taken our place: nothing that we write counts any more."""
 
 
 class CodecError(TocsinError):

@@ -3,7 +3,9 @@
 1. On an assignment the consuming thread asks for the committed offsets, hands them to the worker, and waits, fetching
    nothing, until the worker has restored its state and says where to begin.
 2. Batches go through the parser to the worker, which is asked to begin anew (`rewind`) when a transaction failed.
-3. On a revocation the worker gets the time to commit what it has been handed. Whatever comes from an older
+3. The process's name is its place in the group: started again after a crash, it has its partitions at once. When it
+   stops it gives them up; when another process takes its name, it ends.
+4. On a revocation the worker gets the time to commit what it has been handed. Whatever comes from an older
    generation after that is dropped.
 """
 
@@ -25,6 +27,7 @@ from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
 from tocsin.shared.clock import Clock
+from tocsin.shared.errors import FencedError
 from tocsin.shared.telemetry.logs import logger
 from tocsin.shared.topics import SENSOR_READINGS
 
@@ -146,6 +149,7 @@ class Inbox:
             queued_max_messages_kbytes=64 << 10,
             fetch_queue_backoff_ms=FETCH_BACKOFF_MS,
             client_id=client_id,
+            group_instance_id=self._settings.instance,
         )
         self._intake = open_intake(consumer, self._topic, client_id)
         consumer.subscribe([self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -155,10 +159,18 @@ class Inbox:
                 if self._should_rewind():
                     self._begin(consumer)
                 self._take(linger)
+            self._leave(consumer)
         finally:
             self._intake.close()
             consumer.close()
             self._closed.set()
+
+    def _leave(self, consumer: Consumer) -> None:
+        """A member with a name of its own keeps its partitions when it just goes: for as long as a session lasts."""
+        consumer.unsubscribe()
+        until = self._clock.monotonic() + REVOKE_WITHIN
+        while self._assigned and self._clock.monotonic() < until:
+            consumer.poll(0.1)
 
     def _take(self, linger: float) -> None:
         try:
@@ -265,7 +277,8 @@ class Inbox:
         try:
             run()
         except BaseException as error:
-            log.exception("a thread has ended")
+            if not isinstance(error, FencedError):
+                log.exception("a thread has ended")
             self.failure = error
             self._stopping.set()
             self._closed.set()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import confluent_kafka
 import numpy as np
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, Message
 
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Ints
@@ -35,6 +35,7 @@ from tocsin.evaluator.detector.compiling import (
 )
 from tocsin.evaluator.detector.scan_names import PADDING
 from tocsin.evaluator.detector.scanning import Texts
+from tocsin.shared.errors import FencedError
 from tocsin.shared.headers import Headers
 from tocsin.shared.telemetry.logs import logger
 
@@ -85,7 +86,7 @@ class Intake(Protocol):
     def take(self, most: int, timeout: float) -> Batch:
         """At most so many messages, of what comes within `timeout` seconds.
 
-        Raises KafkaException, StrayMessageError.
+        Raises KafkaException, StrayMessageError; FencedError when the client has ended.
         """
 
     def close(self) -> None:
@@ -102,7 +103,9 @@ class PlainIntake:
         pass
 
     def take(self, most: int, timeout: float) -> Batch:
-        return Batch.of(self._consumer.consume(most, timeout))
+        messages = self._consumer.consume(most, timeout)
+        _check(messages)
+        return Batch.of(messages)
 
     def close(self) -> None:
         pass
@@ -133,7 +136,9 @@ class DirectIntake:
             self._routes.append(queue)
 
     def take(self, most: int, timeout: float) -> Batch:
-        for message in self._consumer.consume(1, 0):  # group, errors, log
+        messages = self._consumer.consume(1, 0)  # group, errors, log
+        _check(messages)
+        for message in messages:
             if message.error() is None:
                 raise StrayMessageError(f"partition {message.partition()}, offset {message.offset()}")
             log.warning("the consumer says", error=str(message.error()))
@@ -207,6 +212,14 @@ def compile_intake() -> None:
     """Before there are messages."""
     _measure(0, 0)
     _unload((0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0))
+
+
+def _check(messages: list[Message]) -> None:
+    """The one thing that is fatal to a consumer: its name is another's now. It still delivers, and commits nothing."""
+    for message in messages:
+        error = message.error()
+        if error is not None and error.code() == KafkaError._FATAL:  # noqa: SLF001  the client's public constant
+            raise FencedError(f"two running detectors may not share one TOCSIN_INSTANCE ({error.str()})")
 
 
 def _handle(consumer: Consumer, client_id: str) -> int | None:

@@ -41,7 +41,7 @@ log = logs.logger(__name__)
 
 
 def run_detector() -> int:
-    """Exit code: 0 drained, 2 could not start."""
+    """Exit code: 0 drained, 2 could not start, or its name is another's now."""
     with Lifecycle() as lifecycle:
         try:
             settings = DetectorSettings.load()
