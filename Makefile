@@ -41,7 +41,7 @@ bench: setup  ## Measure the detector, the dispatcher, the whole pipeline and th
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost
 	@TOCSIN_FAULTS=full $(BIN)/pytest tests/acceptance tests/integration/test_activator_process.py \
 		tests/integration/test_broker_faults.py tests/integration/test_brokers_that_fail.py \
-		tests/integration/test_dispatcher_faults.py \
+		tests/integration/test_dispatcher_faults.py tests/integration/test_mail_servers_that_fail.py \
 		tests/integration/test_dispatcher_storms.py tests/integration/test_receivers_that_misbehave.py \
 		tests/integration/test_redis_hints.py tests/integration/test_recipients_apart.py $(ARGS)
 
