@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -212,9 +213,23 @@ def test_values_seen_at_one_time_are_remembered_over_batches_and_restarts() -> N
         assert [change.value for change in cluster.changes] == [95.0, 40.0]
 
 
-def test_only_readings_that_may_change_something_are_judged_singly() -> None:
+@pytest.mark.parametrize(
+    ("waits", "singly"),
+    [
+        # The first of each series draws its bounds.
+        (
+            {"no_data": {"after": "1h", "then": "no-data"}},
+            [(0, 0), (1, 1), (2, 2), (1_000, 95), (1_003, 3), (2_000, 95), (2_003, 3)],
+        ),
+        # Where time plays no part, the core is asked once for each case, and not for each reading.
+        ({}, []),
+    ],
+)
+def test_only_readings_that_may_change_something_are_judged_singly(
+    waits: dict[str, Any], singly: list[tuple[int, float]]
+) -> None:
     cluster = Cluster(Log(1))
-    cluster.begin(plan(sensor("s", "m", "> 90")))
+    cluster.begin(plan(sensor("s", "m", "> 90", **waits)))
     assert cluster.engine is not None
     for at in range(3_000):
         cluster.log.add(f"PC-{at % 3}", "m", 95 if at in {1_000, 2_000} else at % 50, at * 1000)
@@ -234,7 +249,6 @@ def test_only_readings_that_may_change_something_are_judged_singly() -> None:
         ("s", "PC-2", 2_000, "ON"),
         ("s", "PC-2", 2_003, "OFF"),
     ]
-    # The first of each series draws its bounds.
-    assert sorted(judged) == [(0, 0), (1, 1), (2, 2), (1_000, 95), (1_003, 3), (2_000, 95), (2_003, 3)]
+    assert sorted(judged) == singly
     counts = cluster.engine.take_counts()
     assert (counts.evaluated, counts.late, counts.repeated) == (3_000, 0, 0)

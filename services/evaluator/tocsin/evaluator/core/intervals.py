@@ -35,14 +35,16 @@ class Intervals:
         self.off: dict[int, str] = {}  # sensors that could not be judged, and why: not asked any more
         # Whether time alone can matter.
         self.waiting = any(level.for_ms or level.keep_ms for rule in self.rules for level in rule.levels)
+        silent = any(rule.no_data is not None for rule in self.rules)
+        self.timeless = not (self.others or self.waiting or silent)  # a reading's time changes nothing
         silences = [(rule.no_data.after, place) for place, rule in enumerate(self.rules) if rule.no_data is not None]
         self.silences = tuple(sorted(silences))  # how long each may last, and whose it is
         at: dict[float, list[int]] = {}
         for place, rule in enumerate(self.rules):
             for cut in set(rule.boundaries()) if rule.single else ():
                 at.setdefault(cut, []).append(place)
-        self._cuts = sorted(at)
-        self._at = [at[cut] for cut in self._cuts]
+        self.cuts = sorted(at)
+        self._at = [at[cut] for cut in self.cuts]
         self._clear_runs: dict[int, tuple[float, float]] = {}
         self._holding: dict[int, tuple[int, ...]] = {}
 
@@ -61,8 +63,8 @@ class Intervals:
         self.silences = tuple(one for one in self.silences if one[1] != place)
 
     def cell(self, value: float) -> int:
-        at = bisect_left(self._cuts, value)
-        return 2 * at + (at < len(self._cuts) and self._cuts[at] == value)
+        at = bisect_left(self.cuts, value)
+        return 2 * at + (at < len(self.cuts) and self.cuts[at] == value)
 
     def holding(self, value: float) -> tuple[int, ...]:
         """The sensors whose trigger holds here."""
@@ -77,9 +79,9 @@ class Intervals:
     def crossed(self, low: float, high: float, value: float) -> set[int]:
         """The sensors with a cut between the bounds and a value outside them: no other can change."""
         if value > high:
-            first, last = bisect_left(self._cuts, high), bisect_right(self._cuts, value)
+            first, last = bisect_left(self.cuts, high), bisect_right(self.cuts, value)
         else:
-            first, last = bisect_left(self._cuts, value), bisect_right(self._cuts, low)
+            first, last = bisect_left(self.cuts, value), bisect_right(self.cuts, low)
         return {place for at in self._at[first:last] for place in at}
 
     def run(self, states: Mapping[int, SensorState], value: float) -> tuple[float, float]:
@@ -103,7 +105,7 @@ class Intervals:
 
     def _stretch(self, states: Mapping[int, SensorState], cell: int, step: int) -> int:
         """The last cell in this direction, no further than the longest run, up to which every sensor stays."""
-        reached, last = cell, 2 * len(self._cuts)
+        reached, last = cell, 2 * len(self.cuts)
         passed: list[int] = []  # sensors whose cuts lie between `reached` and the cell looked at
         for _ in range(LONGEST_RUN):
             if cell == (last if step > 0 else 0):
@@ -119,9 +121,9 @@ class Intervals:
 
     def _is_empty(self, cell: int) -> bool:
         """A gap between two cuts that are neighbouring floats: no value is in it."""
-        if cell % 2 or not 0 < cell < 2 * len(self._cuts):
+        if cell % 2 or not 0 < cell < 2 * len(self.cuts):
             return False
-        return math.nextafter(self._cuts[cell // 2 - 1], INFINITY) == self._cuts[cell // 2]
+        return math.nextafter(self.cuts[cell // 2 - 1], INFINITY) == self.cuts[cell // 2]
 
     def _all_stay(self, states: Mapping[int, SensorState], places: Sequence[int], cell: int) -> bool:
         value = self._lowest(cell)
@@ -129,10 +131,10 @@ class Intervals:
 
     def _lowest(self, cell: int) -> float:
         if cell % 2:
-            return self._cuts[cell // 2]
-        return math.nextafter(self._cuts[cell // 2 - 1], INFINITY) if cell else -INFINITY
+            return self.cuts[cell // 2]
+        return math.nextafter(self.cuts[cell // 2 - 1], INFINITY) if cell else -INFINITY
 
     def _highest(self, cell: int) -> float:
         if cell % 2:
-            return self._cuts[cell // 2]
-        return math.nextafter(self._cuts[cell // 2], -INFINITY) if cell < 2 * len(self._cuts) else INFINITY
+            return self.cuts[cell // 2]
+        return math.nextafter(self.cuts[cell // 2], -INFINITY) if cell < 2 * len(self.cuts) else INFINITY

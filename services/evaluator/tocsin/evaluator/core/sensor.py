@@ -15,10 +15,12 @@ A state is the very same object as long as nothing has changed, and START when t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from fractions import Fraction
 from typing import Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tocsin.evaluator.core.rule import Flapping, Level, Rule
 
@@ -61,8 +63,7 @@ class Shown(NamedTuple):
 SHOWN_CLEAR = Shown("clear")
 
 
-@dataclass(frozen=True, slots=True)
-class SensorState:
+class SensorState(Struct, frozen=True, gc=False):
     """A sensor on a series. Times are event times, ms."""
 
     level: int = NONE  # the present level, by place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from tocsin.evaluator.core.plan import PlannedSensor
 from tocsin.evaluator.core.rule import Rule, clear_text, silence_text, trigger_text
@@ -10,8 +10,7 @@ from tocsin.evaluator.core.sensor import NONE, Cause, SensorState, Visible, coun
 from tocsin.evaluator.core.series import Moved
 
 
-@dataclass(frozen=True, slots=True)
-class SensorEvent:
+class SensorEvent(Struct, frozen=True, gc=False):
     """A change of the visible state, as it is published."""
 
     state: Visible
@@ -57,8 +56,7 @@ def _condition(rule: Rule, moved: Moved) -> str | None:
     return clear_text(rule, max(judged(moved.before).level, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True, gc=False):
     """How a sensor stands on a series for the notifications that name it. `level`: by place, NONE: not triggered."""
 
     level: int = NONE

@@ -10,6 +10,8 @@ import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from tocsin.evaluator.core.intervals import INFINITY, Intervals
 from tocsin.evaluator.core.rule import Rule
 from tocsin.evaluator.core.sensor import (
@@ -46,8 +48,7 @@ class Series:
     pauses: Pauses = ()  # in which a silence does not grow; not remembered
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True, gc=False):
     """A sensor's state has changed."""
 
     place: int  # of the sensor among the metric's

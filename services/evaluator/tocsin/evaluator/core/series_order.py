@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 MOST_VALUES = 64
 """Different values remembered at one instant; a series with more of them forgets the first."""
@@ -17,8 +18,7 @@ class Verdict(Enum):
     LATE = "late"  # older than the newest
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True, gc=False):
     """The newest time of a series, epoch ms, and the values seen at it, the last judged one last."""
 
     newest: int

@@ -13,6 +13,7 @@ from tocsin.evaluator.detector.names import Names
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Stances = NDArray[np.int32]
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,19 @@ import numpy as np
 from tocsin.evaluator.core.intervals import Intervals
 from tocsin.evaluator.core.partition_time import PartitionTime, silences
 from tocsin.evaluator.core.plan import MetricPlan, Plan
-from tocsin.evaluator.core.population import Population
 from tocsin.evaluator.core.sensor import NEVER, SHOWN_CLEAR, Pauses, SensorState, shown
-from tocsin.evaluator.core.sensor_event import Standing, standing
-from tocsin.evaluator.core.series import Moved, remember_reading
+from tocsin.evaluator.core.sensor_event import Standing
+from tocsin.evaluator.core.series import remember_reading
+from tocsin.evaluator.core.steps import NO_STANCE
 from tocsin.evaluator.core.windows import Tumbling
-from tocsin.evaluator.detector.changes import Place, change_of, change_to_clear
+from tocsin.evaluator.detector.announcing import Announcing, NumberedRows
+from tocsin.evaluator.detector.changes import change_to_clear
 from tocsin.evaluator.detector.columns import Columns, Ints
-from tocsin.evaluator.detector.judging import Judged, Move, Readings, judge_batch, judge_timers
-from tocsin.evaluator.detector.knowledge import Knowledge, differ
-from tocsin.evaluator.detector.output import Output, Stood
+from tocsin.evaluator.detector.judging import Judged, Readings, judge_batch, judge_timers
+from tocsin.evaluator.detector.knowledge import differ
+from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
-from tocsin.evaluator.detector.rows import VERSION, SensorRow, SeriesRow, TagsRow, sensor_row, state_of
+from tocsin.evaluator.detector.rows import VERSION, SensorRow, TagsRow, sensor_row, state_of
 from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, pack
 from tocsin.shared.readings import Reason, Rejection
 
@@ -41,15 +42,6 @@ class Partition:
     next_offset: int = 0
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Readings of a batch with their numbers, in order of arrival."""
-
-    columns: Columns
-    series: Ints
-    partition: Ints
-
-
 @dataclass
 class Counts:
     """Of what has been read; for metrics."""
@@ -60,16 +52,14 @@ class Counts:
     ahead: int = 0
 
 
-class Engine(Knowledge):
+class Engine(Announcing):
     """`partitions`: how many `sensor-readings` has, whoever reads them."""
 
     def __init__(self, plan: Plan, partitions: int) -> None:
         super().__init__(plan, partitions)
         self.owned: dict[int, Partition] = {}
         self.counts = Counts()
-        self.population = Population(plan, self.systems.describe)
         self.off: set[str] = set()  # sensors that are switched off, as far as has been said
-        self._rows_there: set[int] = set()  # series with a row in the changelog
         self.window_parts: dict[tuple[int, int], int] = {}  # rows of windows there, by partition and chunk
 
     # --- readings ---
@@ -93,7 +83,7 @@ class Engine(Knowledge):
                 owned.next_offset = max(owned.next_offset, offset)
                 output.offsets[partition] = owned.next_offset
         if judge:
-            self._publish_moves(judged.moves, rows, parsed, output)
+            self.publish_moves(judged, rows, parsed.batch, output)
             output.rejected = [(parsed.batch.record(at), rejected[at]) for at in sorted(rejected)]
             self._count(judged, rows, parsed)
         return output
@@ -114,7 +104,7 @@ class Engine(Knowledge):
         owned = self.owned.get(self.partition_of(series))
         return owned.time.unreached if owned is not None else ()
 
-    def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> _Rows:
+    def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> NumberedRows:
         columns = self._with_slow(parsed)
         partition = parsed.batch.partition[columns.message]
         misplaced = self.systems.partition[columns.system] != partition
@@ -128,7 +118,7 @@ class Engine(Knowledge):
         series = self.series.find(columns.system, columns.metric, columns.instance)
         if len(series) and series.min() < 0:
             series = self._add_series(columns, series)
-        return _Rows(columns, series, partition)
+        return NumberedRows(columns, series, partition)
 
     def _with_slow(self, parsed: Parsed) -> Columns:
         slow = parsed.slow
@@ -157,7 +147,7 @@ class Engine(Knowledge):
         self.add_series(system, metric, instance)
         return self.series.find(columns.system, columns.metric, columns.instance)
 
-    def _hear(self, rows: _Rows) -> None:
+    def _hear(self, rows: NumberedRows) -> None:
         np.maximum.at(self.systems.heard, rows.columns.system, rows.columns.time)
         self.systems.dirty[rows.columns.system] = True
         for partition in np.unique(rows.partition).tolist():
@@ -180,7 +170,7 @@ class Engine(Knowledge):
                     partition = int(self.systems.partition[system])
                     output.row(partition, ("tags", one.reading.system), TagsRow(VERSION, one.reading.tags))
 
-    def _judge(self, rows: _Rows, judge: bool) -> Judged:
+    def _judge(self, rows: NumberedRows, judge: bool) -> Judged:
         if not len(rows.series):
             return Judged()
         readings = Readings(rows.series, rows.columns.time, rows.columns.value)
@@ -211,7 +201,7 @@ class Engine(Knowledge):
         plan = self.plan_of(series)
         return plan.intervals if plan is not None else _UNWATCHED
 
-    def _count(self, judged: Judged, rows: _Rows, parsed: Parsed) -> None:
+    def _count(self, judged: Judged, rows: NumberedRows, parsed: Parsed) -> None:
         self.counts.evaluated += len(rows.series)
         self.counts.late += judged.late
         self.counts.repeated += judged.repeated
@@ -224,42 +214,6 @@ class Engine(Knowledge):
 
     # --- changes ---
 
-    def _publish_moves(self, moves: Iterable[Move], rows: _Rows, parsed: Parsed, output: Output) -> None:
-        touched: dict[int, None] = {}
-        for move in moves:
-            touched[move.series] = None
-            message = int(rows.columns.message[move.row])
-            offset, partition = int(parsed.batch.offset[message]), int(parsed.batch.partition[message])
-            place = partition, offset, int(rows.columns.within[move.row])
-            self._publish(move.series, move.moved, place, output)
-        for series in touched:
-            self.write_states(series, output)
-
-    def _publish(self, series: int, moved: Moved, place: Place | None, output: Output) -> None:
-        plan = self.plan_of(series)
-        assert plan is not None
-        sensor = plan.sensors[moved.place]
-        change = change_of(sensor, self.describe(series), moved, place)
-        if change is not None:
-            output.changes.append(change)
-        stands = standing(moved.after)
-        if stands != standing(moved.before):
-            self.stand(sensor.id, series, stands, output, (moved.due, place if moved.due is None else None))
-
-    def stand(
-        self,
-        sensor_id: str,
-        series: int,
-        stands: Standing,
-        output: Output,
-        by: tuple[int | None, Place | None] = (None, None),
-    ) -> None:
-        """A sensor stands so on a series from now on. `by`: due time of a timer, or place of a reading."""
-        _, _, instance = self.describe(series)
-        system = int(self.series.system[series])
-        self.population.change(sensor_id, system, instance, stands)
-        output.stood.append(Stood(sensor_id, system, instance, stands, *by))
-
     def newly_off(self) -> list[tuple[str, str]]:
         """Sensors that could not be judged and are not asked any more, since the last call: name, why."""
         found = dict(self.plan.broken)
@@ -270,20 +224,6 @@ class Engine(Knowledge):
         self.off = set(found)
         return new
 
-    def write_states(self, series: int, output: Output) -> None:
-        """The row of a series as it is now, or a tombstone."""
-        states = self.series.states.get(series)
-        plan = self.plan_of(series)
-        partition = self.partition_of(series)
-        key = ("series", *self.describe(series))
-        if states and plan is not None:
-            sensors = [sensor_row(plan.sensors[place], state) for place, state in sorted(states.items())]
-            output.row(partition, key, SeriesRow(VERSION, sensors))
-            self._rows_there.add(series)
-        elif series in self._rows_there:
-            output.row(partition, key, None)
-            self._rows_there.discard(series)
-
     # --- time ---
 
     def fire_timers(self, now: Mapping[int, int], *, including: bool = False) -> Output:
@@ -292,7 +232,7 @@ class Engine(Knowledge):
         self._note_pauses()
         found = judge_timers(self.series, self._due(now, including), self._intervals_of, including)
         for series, moved in sorted(found, key=lambda item: item[1].due or 0):
-            self._publish(series, moved, None, output)
+            self.publish(series, moved, None, output)
         for series in dict.fromkeys(series for series, _ in found):
             self.write_states(series, output)
         return output
@@ -382,6 +322,7 @@ class Engine(Knowledge):
                 gone.append(row)
             else:
                 states[place] = state_of(row)
+        self.series.stance[series] = NO_STANCE
         if states:
             self.series.states[series] = states
         for row in gone:

@@ -37,7 +37,13 @@ REVOKE_WITHIN = 8.0
 ASKED_WITHIN = 10.0
 RETRY_AFTER = 1.0
 AT_ONCE = 16_384
-"""Messages of one batch: few enough to stay in the processor's cache from thread to thread."""
+"""Messages of one batch, when they are single readings."""
+
+AT_ONCE_BYTES = 1_700_000
+"""The same in bytes, for reports: few enough to stay in the processor's cache from thread to thread."""
+
+FEWEST = 256
+"""Messages of one batch, however large the last ones were."""
 
 QUEUED_BATCHES = 3
 """Between two threads: enough to keep both busy, and the memory they may take is bounded."""
@@ -95,6 +101,7 @@ class Inbox:
         self._generation = 0  # of what is being fetched
         self._metadata: Any = None
         self._intake: Intake
+        self._message_size = 1  # bytes, as in the batch before
         self._stopping = threading.Event()
         self._closed = threading.Event()
         self.failure: BaseException | None = None
@@ -174,7 +181,8 @@ class Inbox:
 
     def _take(self, linger: float) -> None:
         try:
-            batch = self._intake.take(min(AT_ONCE, self._settings.detector_batch), linger)
+            most = min(AT_ONCE, max(FEWEST, AT_ONCE_BYTES // self._message_size))
+            batch = self._intake.take(min(most, self._settings.detector_batch), linger)
         except StrayMessageError as error:
             log.warning("a message went astray; beginning anew", error=str(error))
             self._rewind_at = self._clock.monotonic()
@@ -183,6 +191,8 @@ class Inbox:
             log.warning("consuming failed; trying again", error=str(error))
             self._stopping.wait(RETRY_AFTER)
             return
+        if len(batch):
+            self._message_size = max(1, len(batch.texts.text) // len(batch))
         if len(batch) or batch.ends:
             # The generation may have moved on while they were fetched: then nobody takes them.
             now = self._clock.monotonic()

@@ -1,7 +1,8 @@
 """A batch of readings against the tables: vectorised where nothing changes, one by one where something may.
 
 1. One compiled pass in order of arrival moves the newest time and its value of each series on, up to the first reading
-   outside its bounds or past its deadline (`advancing.py`).
+   outside its bounds or past its deadline (`advancing.py`). Where a reading outside changes sensors by a step that is
+   known (core.steps), it takes it; what is not known yet is learned, and the pass goes on.
 2. From there the readings of such a series are judged by core.series; those between two that may change something are
    passed over, so that a large batch costs no more than many small ones.
 3. A series whose window is kept in columns goes another way, in rounds: each round takes the first reading left of
@@ -18,13 +19,15 @@ from operator import attrgetter
 from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct
 
 from tocsin.evaluator.core.intervals import Intervals
 from tocsin.evaluator.core.sensor import NEVER
 from tocsin.evaluator.core.series import Moved, Series, fire_timers, lane_bounds, take_reading
 from tocsin.evaluator.core.series_order import Order, Verdict
+from tocsin.evaluator.core.steps import Turn, turned
 from tocsin.evaluator.core.windows import Moving, Window
-from tocsin.evaluator.detector.advancing import LATE, LEFT, REPEATED, advance, passed_over
+from tocsin.evaluator.detector.advancing import LATE, LEFT, REPEATED, STEPPED, UNLEARNED, advance, passed_over
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints
 from tocsin.evaluator.detector.compiling import address_of
 from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, SeriesTable
@@ -50,8 +53,7 @@ class Readings:
         return Readings(self.series[rows], self.times[rows], self.values[rows])
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True, gc=False):
     """A sensor's state has changed on a series."""
 
     row: int  # of the reading in the batch
@@ -59,11 +61,21 @@ class Move:
     moved: Moved
 
 
+class Stepped(Struct, frozen=True, gc=False):
+    """A sensor's level has changed on a series, by a step."""
+
+    row: int
+    series: int
+    turn: Turn
+    since: int  # since when it was as it was before
+
+
 @dataclass
 class Judged:
     """What a batch has done."""
 
-    moves: list[Move] = field(default_factory=list)
+    steps: list[Stepped] = field(default_factory=list)  # in order of arrival
+    moves: list[Move] = field(default_factory=list)  # the same; of a series, after its steps
     late: int = 0
     repeated: int = 0
 
@@ -82,10 +94,10 @@ def judge_batch(
     table.dirty[readings.series] = True
     there = _with_rings(table, readings.series)
     if not there.any():
-        rows = _advance(table, readings, judged)
+        rows = _advance(table, np.arange(len(readings.series)), readings, judged)
     else:
         plain, windowed = np.flatnonzero(~there), np.flatnonzero(there)
-        left = plain[_advance(table, readings.at(plain), judged)]
+        left = plain[_advance(table, plain, readings.at(plain), judged)]
         rows = np.concatenate([left, windowed[_follow_windows(table, readings.at(windowed), judged)]])
     _one_by_one(table, (rows, readings.at(rows)), intervals_of, take_one, judged)
     return judged
@@ -100,17 +112,49 @@ def _with_rings(table: SeriesTable, series: Ints) -> Bools:
     return found
 
 
-def _advance(table: SeriesTable, readings: Readings, judged: Judged) -> Ints:
-    """Take readings that change no sensor; the places of those that are left."""
+def _advance(table: SeriesTable, places: Ints, readings: Readings, judged: Judged) -> Ints:
+    """Take readings that change no sensor, or by a step; the places of those that are left."""
+    became = _pass(table, readings)
+    while len(unlearned := np.flatnonzero(became == UNLEARNED)):
+        stances, values = table.stance[readings.series[unlearned]].tolist(), readings.values[unlearned].tolist()
+        for stance, value in zip(stances, values, strict=True):
+            table.steps.learn(stance, value)
+        again = np.zeros(table.size, np.bool_)
+        again[readings.series[unlearned]] = True
+        rows = np.flatnonzero(((became == LEFT) | (became == UNLEARNED)) & again[readings.series])
+        became[rows] = _pass(table, readings.at(rows))
+    judged.late += int(np.count_nonzero(became == LATE))
+    judged.repeated += int(np.count_nonzero(became == REPEATED))
+    stepped = np.flatnonzero(became >= STEPPED)
+    if len(stepped):
+        _step(table, (places[stepped], readings.at(stepped)), became[stepped] - STEPPED, judged)
+    return np.flatnonzero(became == LEFT)
+
+
+def _pass(table: SeriesTable, readings: Readings) -> Ints:
+    """What becomes of each."""
     became = np.full(len(readings.series), LEFT, np.int64)
     stopped = np.zeros(table.size, np.bool_)
     order = table.newest, table.last, table.tied
     ends = table.deadline, table.due, table.silence
     columns = readings.series, readings.times, readings.values
-    advance(columns, order, (table.low, table.high), ends, stopped, became)
-    judged.late += int(np.count_nonzero(became == LATE))
-    judged.repeated += int(np.count_nonzero(became == REPEATED))
-    return np.flatnonzero(became == LEFT)
+    steps = table.stance, *table.steps.arrays()
+    advance(columns, order, (table.low, table.high), ends, steps, (stopped, became))
+    return became
+
+
+def _step(table: SeriesTable, taken: tuple[Ints, Readings], steps: Ints, judged: Judged) -> None:
+    """The steps that these readings have taken, in the series' states."""
+    states, turns = table.states, table.steps.turns
+    rows, readings = taken
+    columns = rows.tolist(), readings.series.tolist(), readings.times.tolist(), steps.tolist()
+    for row, series, time, step in zip(*columns, strict=True):
+        of_series = states.get(series)
+        if of_series is None:
+            of_series = states[series] = {}
+        judged.steps += [Stepped(row, series, turn, turned(of_series, turn, time)) for turn in turns[step]]
+        if not of_series:
+            del states[series]
 
 
 def _follow_windows(table: SeriesTable, readings: Readings, judged: Judged) -> Ints:
@@ -302,6 +346,7 @@ def store(table: SeriesTable, number: int, series: Series, intervals: Intervals)
             table.ties.pop(number, None)
     table.low[number], table.high[number], table.deadline[number] = series.low, series.high, series.deadline
     table.due[number], table.silence[number] = series.due, min(series.silence, NO_SILENCE)
+    table.stance[number] = table.steps.stance(intervals, series.states)
     table.silences = table.silences or series.silence != NEVER
     _keep(table.states, number, series.states)
     _keep(table.windows, number, _without_lane(table, number, series, intervals))

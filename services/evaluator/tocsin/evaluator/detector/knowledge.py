@@ -7,6 +7,7 @@ import numpy as np
 from tocsin.evaluator.core.plan import MetricPlan, Plan
 from tocsin.evaluator.core.sensor import NEVER
 from tocsin.evaluator.core.series import draw_deadlines
+from tocsin.evaluator.core.steps import NO_STANCE, Steps
 from tocsin.evaluator.detector.columns import Ints, Known
 from tocsin.evaluator.detector.judging import load, store
 from tocsin.evaluator.detector.names import Names
@@ -51,11 +52,21 @@ class Knowledge:
         self.series.add(systems, metrics, instances, self.systems.partition[systems])
         watched = np.array([plan is not None for plan in self._plans], np.bool_)[metrics]
         self.undraw(np.arange(first, self.series.size)[watched])
+        self._stand_at_the_start(np.arange(first, self.series.size))
 
     def undraw(self, series: Ints) -> None:
         """These series' next readings have to be looked at."""
         self.series.low[series], self.series.high[series] = np.inf, -np.inf
+        self.series.stance[series] = NO_STANCE
         self.forget_deadlines(series)
+
+    def _stand_at_the_start(self, series: Ints) -> None:
+        """No sensor of these is anything but clear. Where a plan depends on the system, the first reading tells."""
+        for metric in np.unique(self.series.metric[series]).tolist():
+            plan = self._plans[metric]
+            if plan is not None and not plan.overridden:
+                stance = self.series.steps.stance(plan.intervals, {})
+                self.series.stance[series[self.series.metric[series] == metric]] = stance
 
     def forget_deadlines(self, series: Ints) -> None:
         self.series.deadline[series] = self.series.due[series] = NEVER
@@ -127,7 +138,17 @@ class Knowledge:
             idle = np.flatnonzero(changed[metric] & ~watched[metric])
             self.series.low[idle], self.series.high[idle] = -np.inf, np.inf
             self.forget_deadlines(idle)
+        self._learn_anew()
         return both
+
+    def _learn_anew(self) -> None:
+        """Steps belong to a plan."""
+        table = self.series
+        table.steps = Steps()
+        table.stance[:] = NO_STANCE
+        clear = np.ones(table.size, np.bool_)
+        clear[list(table.states)] = False
+        self._stand_at_the_start(np.flatnonzero(clear))
 
 
 def differ(one: MetricPlan | None, other: MetricPlan | None) -> bool:

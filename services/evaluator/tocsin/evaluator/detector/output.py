@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
+from msgspec import Struct
 
 from tocsin.evaluator.core.sensor import Visible
 from tocsin.evaluator.core.sensor_event import Standing
@@ -13,12 +13,11 @@ from tocsin.evaluator.detector.rows import Key
 from tocsin.shared.readings import Rejection
 from tocsin.shared.schemas.change import ChangeReason
 
-Written = msgspec.Struct | bytes | None
+Written = Struct | bytes | None
 """A row of the changelog, as bytes already where there are many at once; None for a tombstone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True, gc=False):
     """A sensor's visible state has changed on a series."""
 
     sensor_id: str
@@ -41,8 +40,7 @@ class Change:
     due: int | None = None  # when it fired, ms; later than `time` only where a window waits for late readings
 
 
-@dataclass(frozen=True, slots=True)
-class Stood:
+class Stood(Struct, frozen=True, gc=False):
     """A sensor stands otherwise on a system, for the notifications that name it."""
 
     sensor_id: str

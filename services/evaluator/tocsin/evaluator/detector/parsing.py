@@ -39,6 +39,11 @@ class Parsed:
     ahead: int = 0  # readings judged as of their arrival
     arrivals: dict[int, list[int]] = field(default_factory=dict)  # by partition: first and last, or all when apart
 
+    @property
+    def work(self) -> int:
+        """Readings, or messages where those are more."""
+        return max(len(self.batch), len(self.columns) + len(self.slow))
+
 
 @dataclass
 class Parser:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.evaluator.core.sensor import NEVER, Pauses, SensorState
+from tocsin.evaluator.core.steps import NO_STANCE, Steps
 from tocsin.evaluator.core.windows import Window
-from tocsin.evaluator.detector.columns import Bools, Floats, Ints
+from tocsin.evaluator.detector.columns import Bools, Floats, Ints, Stances
 from tocsin.evaluator.detector.names import Names
 from tocsin.evaluator.detector.rings import Rings
 
@@ -116,6 +117,7 @@ class SeriesTable(Columns):
     deadline: Ints
     due: Ints
     silence: Ints
+    stance: Stances  # as in core.steps, by which what the next reading changes is looked up
     tied: Bools  # more than one value has been seen at the newest time: all of them are in `ties`
     dirty: Bools
 
@@ -132,9 +134,11 @@ class SeriesTable(Columns):
             deadline=(np.int64, NEVER),
             due=(np.int64, NEVER),
             silence=(np.int64, NO_SILENCE),
+            stance=(np.int32, NO_STANCE),
             tied=(np.bool_, False),
             dirty=(np.bool_, False),
         )
+        self.steps = Steps()
         self.ties: dict[int, tuple[float, ...]] = {}
         self.states: dict[int, dict[int, SensorState]] = {}  # of series with a sensor that is not as at the start
         self.windows: dict[int, dict[int, Window]] = {}  # of series whose metric has sensors with windows

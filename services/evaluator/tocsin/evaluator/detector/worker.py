@@ -157,8 +157,8 @@ class Worker:
             return
         self._replan()
         self._pending.merge(self._engine.take(parsed))
-        self._pending_readings += len(parsed.batch)
-        self._read_since += len(parsed.batch)
+        self._pending_readings += parsed.work
+        self._read_since += parsed.work
         if self._taken_at is None:
             self._taken_at = parsed.batch.taken_at
 
