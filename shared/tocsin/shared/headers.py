@@ -16,18 +16,23 @@ _SPEC_VERSION, _JSON, _SCHEMA = ("ce_specversion", b"1.0"), ("content-type", b"a
 
 def cloud_event(event_id: str, event_type: str, source: str, time_ms: int, traceparent: str | None = None) -> Headers:
     """`event_type` without its prefix, such as `sensor.changed`; `source` a URI reference, such as `/detector`."""
-    headers: Headers = [
-        _SPEC_VERSION,
-        ("ce_id", event_id),
-        ("ce_type", "dev.tocsin." + event_type),
-        ("ce_source", "/tocsin" + source),
-        ("ce_time", format_rfc3339(time_ms)),
-        _JSON,
-        _SCHEMA,
-    ]
+    headers = cloud_event_at(event_id, "dev.tocsin." + event_type, "/tocsin" + source, format_rfc3339(time_ms))
     if traceparent is not None:
         headers.append(("traceparent", traceparent))
     return headers
+
+
+def cloud_event_at(event_id: str, event_type: str, source: str, time: str) -> Headers:
+    """Everything as it is written, for whoever has it so."""
+    return [
+        _SPEC_VERSION,
+        ("ce_id", event_id),
+        ("ce_type", event_type),
+        ("ce_source", source),
+        ("ce_time", time),
+        _JSON,
+        _SCHEMA,
+    ]
 
 
 def header(headers: RawHeaders, name: str) -> bytes | None:

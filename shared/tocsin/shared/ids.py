@@ -11,18 +11,23 @@ NAMESPACE = uuid.UUID("6f1d1c1e-2d0b-5a7e-9b58-7c6f0e1f3a11")
 """Namespace of every UUIDv5 here. Changing it would make every replay look new."""
 
 
+_SEED = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def _derived(*parts: object) -> str:
     # As JSON, two lists of parts never join to the same text, whatever characters a system's name has.
-    texts = [str(part) for part in parts]
+    texts = list(map(str, parts))
     plain = '", "'.join(texts)
     # What needs no escape is written out: this is most of what an id costs.
     unescaped = plain.isascii() and plain.isprintable() and "\\" not in plain
     unescaped = unescaped and plain.count('"') == 2 * len(texts) - 2
     name = f'["{plain}"]'.encode() if unescaped else json.dumps(texts).encode()
     # str(uuid.uuid5(NAMESPACE, name)), written out: four a delivery, and the object would be most of the cost.
-    digest = hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    found = _SEED.copy()
+    found.update(name)
+    digest = found.hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
 def activation_id(tenant_id: str, notification_id: str, revision: str, partition: int, offset: int) -> str:

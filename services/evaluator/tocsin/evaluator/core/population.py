@@ -8,6 +8,7 @@ triggered because it fell silent counts as reporting, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,37 +21,56 @@ Bools = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
 
 
+_NOWHERE: Mapping[str | None, Standing] = MappingProxyType({})
+
+
 class Triggered:
     """Where each sensor is triggered, and how."""
 
     def __init__(self) -> None:
         self._on: dict[str, dict[int, dict[str | None, Standing]]] = {}
+        self._silences = 0  # how many of them are by silence
 
     def mark(self, sensor_id: str, system: int, instance: str | None, standing: Standing) -> None:
         if standing.level != NONE:
-            self._on.setdefault(sensor_id, {}).setdefault(system, {})[instance] = standing
+            instances = self._on.setdefault(sensor_id, {}).setdefault(system, {})
+            before = instances.get(instance)
+            instances[instance] = standing
+            self._silences += standing.by_silence - (before is not None and before.by_silence)
             return
         systems = self._on.get(sensor_id)
-        instances = systems.get(system) if systems else None
-        if systems is None or instances is None:
+        instances_or_none = systems.get(system) if systems else None
+        if systems is None or instances_or_none is None:
             return
-        instances.pop(instance, None)
-        if not instances:
+        before = instances_or_none.pop(instance, None)
+        self._silences -= before is not None and before.by_silence
+        if not instances_or_none:
             del systems[system]
             if not systems:
                 del self._on[sensor_id]
 
     def all_on(self, uses: tuple[Use, ...], system: int) -> bool:
         """Whether every use is satisfied on this system."""
-        return all(any(True for _ in self._satisfying(use, system)) for use in uses)
+        for use in uses:  # no generators: it is asked at every change
+            for instance, standing in self._instances(use, system).items():
+                if standing.level >= use.level and (use.instance is None or use.instance == instance):
+                    break
+            else:
+                return False
+        return True
 
     def by_silence(self, uses: tuple[Use, ...], system: int) -> bool:
         """Whether one of them is, because the system fell silent."""
-        return any(standing.by_silence for use in uses for standing in self._satisfying(use, system))
+        return bool(self._silences) and any(
+            standing.by_silence for use in uses for standing in self._satisfying(use, system)
+        )
+
+    def _instances(self, use: Use, system: int) -> Mapping[str | None, Standing]:
+        systems = self._on.get(use.sensor_id)
+        return _NOWHERE if systems is None else systems.get(system, _NOWHERE)
 
     def _satisfying(self, use: Use, system: int) -> Iterator[Standing]:
-        instances = self._on.get(use.sensor_id, {}).get(system, {})
-        for instance, standing in instances.items():
+        for instance, standing in self._instances(use, system).items():
             if standing.level >= use.level and (use.instance is None or use.instance == instance):
                 yield standing
 

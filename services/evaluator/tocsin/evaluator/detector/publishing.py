@@ -5,21 +5,20 @@ from __future__ import annotations
 import msgspec
 
 from tocsin.evaluator.detector.output import Change
-from tocsin.shared.headers import Headers, cloud_event
+from tocsin.shared.headers import Headers, cloud_event_at
 from tocsin.shared.ids import change_id
 from tocsin.shared.times import format_rfc3339
 
-EVENT_TYPE = "sensor.changed"
-SOURCE = "/detector"
+EVENT_TYPE, SOURCE = "dev.tocsin.sensor.changed", "/tocsin/detector"
 
 
-class _Source(msgspec.Struct):
+class _Source(msgspec.Struct, gc=False):
     topic: str
     partition: int
     offset: int
 
 
-class _Change(msgspec.Struct):
+class _Change(msgspec.Struct, gc=False):
     """As tocsin.shared.schemas.change.SensorChange, field by field."""
 
     schema_version: int
@@ -58,29 +57,27 @@ def id_of(change: Change) -> str:
 
 def encode_change(change: Change, readings_topic: str) -> tuple[bytes, bytes, Headers]:
     """Key, value, headers."""
-    change_uuid = id_of(change)
-    source = None
-    if change.place is not None:
-        source = _Source(readings_topic, change.place[0], change.place[1])
+    change_uuid, time = id_of(change), format_rfc3339(change.time)
+    place = change.place
     value = _encode(
         _Change(
-            schema_version=1,
-            id=change_uuid,
-            sensor_id=change.sensor_id,
-            sensor=change.sensor,
-            revision=change.revision,
-            system=change.system,
-            metric=change.metric,
-            instance=change.instance,
-            state=change.state,
-            previous=change.previous,
-            previous_level=change.previous_level,
-            level=change.level,
-            value=change.value,
-            time=format_rfc3339(change.time),
-            condition=change.condition,
-            reason=change.reason,
-            source=source,
+            1,
+            change_uuid,
+            change.sensor_id,
+            change.sensor,
+            change.revision,
+            change.system,
+            change.metric,
+            change.instance,
+            change.state,
+            change.previous,
+            change.previous_level,
+            change.level,
+            change.value,
+            time,
+            change.condition,
+            change.reason,
+            None if place is None else _Source(readings_topic, place[0], place[1]),
         )
     )
-    return change.system.encode(), value, cloud_event(change_uuid, EVENT_TYPE, SOURCE, change.time)
+    return change.system.encode(), value, cloud_event_at(change_uuid, EVENT_TYPE, SOURCE, time)

@@ -53,7 +53,7 @@ class SensorRow(msgspec.Struct, array_like=True, frozen=True):
 
 
 def sensor_row(sensor: PlannedSensor, state: SensorState) -> SensorRow:
-    level = counted(state).level
+    level = state.level if state.held is None else counted(state).level
     return SensorRow(
         sensor.id,
         sensor.revision,
@@ -64,7 +64,7 @@ def sensor_row(sensor: PlannedSensor, state: SensorState) -> SensorRow:
         state.starts,
         state.recovering,
         state.struck,
-        tuple(f"{bits:x}" for bits in state.hits),
+        tuple(f"{bits:x}" for bits in state.hits) if state.hits else (),
         state.judged_at,
         state.last,
         f"{state.flaps:x}" if state.flaps else "",
