@@ -45,6 +45,9 @@ AT_ONCE_BYTES = 1_700_000
 FEWEST = 256
 """Messages of one batch, however large the last ones were."""
 
+FETCHED = 100_000
+"""Messages the client fetches ahead: six batches."""
+
 QUEUED_BATCHES = 3
 """Between two threads: enough to keep both busy, and the memory they may take is bounded."""
 
@@ -152,7 +155,7 @@ class Inbox:
             max_poll_interval_ms=600_000,
             fetch_max_bytes=32 << 20,
             fetch_wait_max_ms=self._settings.detector_linger,
-            queued_min_messages=2 * self._settings.detector_batch,
+            queued_min_messages=min(2 * self._settings.detector_batch, FETCHED),
             queued_max_messages_kbytes=64 << 10,
             fetch_queue_backoff_ms=FETCH_BACKOFF_MS,
             client_id=client_id,

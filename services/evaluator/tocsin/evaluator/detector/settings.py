@@ -13,7 +13,7 @@ GROUP = "tocsin-detector"
 class DetectorSettings(CommonSettings):
     """Environment variables `TOCSIN_DETECTOR_…`."""
 
-    detector_batch: int = Field(default=50_000, ge=1, le=500_000, description="most readings of one transaction")
+    detector_batch: int = Field(default=200_000, ge=1, le=500_000, description="most readings of one transaction")
     detector_linger: Duration = Field(default=50, description="how long a small batch is waited for")
     detector_checkpoint_every: Duration = Field(
         default=15_000, description="between checkpoints of the series' newest times; bounds what a start reads again"

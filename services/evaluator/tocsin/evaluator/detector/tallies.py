@@ -27,6 +27,9 @@ EVERY = 60.0
 EVERY_WHEN_WAITING = 5.0
 """The same where systems match and the notification has a `for`: it can be over only while we are heard."""
 
+LINGER_MS = 1
+"""The next commit waits for them, and they are handed over all at once."""
+
 log = logger(__name__)
 
 
@@ -130,7 +133,7 @@ class TallySender:
     def send(self, tallies: Iterable[Tally]) -> None:
         if self._producer is None:
             # For ever: the broker may be away for long, and the next commit waits anyway.
-            self._producer = kafka.producer(self._settings.kafka, message_timeout_ms=0)
+            self._producer = kafka.producer(self._settings.kafka, message_timeout_ms=0, linger_ms=LINGER_MS)
         for tally in tallies:
             self._open += 1
             self._producer.produce(

@@ -74,13 +74,15 @@ class Transactions:
         """Leave a transaction that may be open to the broker's timeout, or to the next `renew`."""
         self._producer = None
 
-    def write(self, output: Output, metadata: Any) -> None:
-        """Raises KafkaException; then nothing of it counts until `renew` has settled what does."""
+    def write(self, output: Output, metadata: Any, before_commit: Callable[[], None] = lambda: None) -> None:
+        """Raises KafkaException, and what `before_commit` does; then nothing of it counts until `renew` has settled
+        what does."""
         producer = self._producer
         assert producer is not None
         try:
             producer.begin_transaction()
             self._produce(producer, output)
+            before_commit()
             if output.offsets:
                 offsets = [TopicPartition(self._readings, at, offset) for at, offset in output.offsets.items()]
                 self._insist(partial(producer.send_offsets_to_transaction, offsets, metadata, COMMIT_WITHIN), 0.0)

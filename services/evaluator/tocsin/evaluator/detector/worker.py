@@ -43,6 +43,9 @@ WRITING = 0.002
 PARTITION_ROWS_EVERY = 10.0
 """Seconds between rows of a quiet partition: how much of its time a crash may forget."""
 
+MOST_CHANGES = 50_000
+"""Of one transaction, so that its memory is bounded where every reading changes something."""
+
 FORGET_EVERY = 60.0
 """Seconds between looks for systems that have not been heard for so long that they are forgotten."""
 
@@ -148,7 +151,7 @@ class Worker:
 
     @property
     def _is_full(self) -> bool:
-        return self._pending_readings >= self._settings.detector_batch
+        return self._pending_readings >= self._settings.detector_batch or len(self._pending.changes) >= MOST_CHANGES
 
     # --- readings ---
 

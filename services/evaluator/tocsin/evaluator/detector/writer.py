@@ -1,6 +1,6 @@
 """The writing thread: one transaction at a time, then its tallies, while the worker goes on judging.
 
-The next transaction begins only after the tallies of the one before are acknowledged.
+A transaction commits only after the tallies of the one before are acknowledged.
 """
 
 from __future__ import annotations
@@ -89,12 +89,15 @@ class Writer:
 
     def _write(self, job: Job) -> None:
         if not job.output.empty:
-            if not self._sender.settle(self._give_up):
-                raise BrokerError("tallies were not acknowledged")
-            self._transactions.write(job.output, job.metadata)
+            # Tallies of the one before are on their way while this one's records are handed to the client.
+            self._transactions.write(job.output, job.metadata, self._settle)
             self._observe(job)
         if job.tallies:
             self._sender.send(job.tallies)
+
+    def _settle(self) -> None:
+        if not self._sender.settle(self._give_up):
+            raise BrokerError("tallies were not acknowledged")
 
     def _observe(self, job: Job) -> None:
         metrics.READINGS_EVALUATED.inc(job.counts.evaluated)
