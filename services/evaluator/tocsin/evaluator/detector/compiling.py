@@ -157,6 +157,38 @@ def put_double(typing: Any, address: Any, value: Any) -> Any:
 
 
 @instruction
+def double_of(typing: Any, bits: Any) -> Any:
+    """The float of these bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], _DOUBLE)
+
+    return types.float64(types.uint64), generate
+
+
+@instruction
+def high_product(typing: Any, one: Any, other: Any) -> Any:
+    """The upper 64 bits of the product of two unsigned numbers."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        both = ir.IntType(128)
+        product = builder.mul(*(builder.zext(arg, both) for arg in args))
+        return builder.trunc(builder.lshr(product, both(64)), _WORD)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@instruction
+def leading_zeros(typing: Any, number: Any) -> Any:
+    """Bits above the highest that is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctlz(args[0], ir.IntType(1)(0))
+
+    return types.int64(types.int64), generate
+
+
+@instruction
 def copy_bytes(typing: Any, to: Any, source: Any, count: Any) -> Any:
     """From one place in memory to another; they must not overlap."""
 

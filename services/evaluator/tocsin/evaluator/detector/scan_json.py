@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tocsin.evaluator.detector.compiling import byte_at, part, word_at
+from tocsin.evaluator.detector.scan_decimals import FURTHEST, nearest
 from tocsin.shared.schemas.reading import MAX_NAME_BYTES
 from tocsin.shared.times import MAX_EPOCH_MS
 
@@ -149,9 +150,12 @@ def number(at: int, end: int) -> tuple[int, float, bool]:
     if at < end and (byte_at(at) == _SMALL_E or byte_at(at) == _BIG_E):
         at, exponent = _exponent(at + 1, end)
         power += exponent
-    if at < 0 or cut or mantissa > _MOST_MANTISSA or power > _MOST_EXACT or power < -_MOST_EXACT:
+    if at < 0 or cut or power > FURTHEST or power < -FURTHEST:
         return at, 0.0, True
-    value = mantissa / _EXACT[-power] if power < 0 else mantissa * _EXACT[power]
+    if mantissa > _MOST_MANTISSA or power > _MOST_EXACT or power < -_MOST_EXACT:
+        value = nearest(mantissa, power) if mantissa else 0.0
+    else:
+        value = mantissa / _EXACT[-power] if power < 0 else mantissa * _EXACT[power]
     return at, (-value if negative else value), False
 
 
