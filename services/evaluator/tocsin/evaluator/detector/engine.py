@@ -23,10 +23,11 @@ from tocsin.evaluator.detector.changes import change_to_clear
 from tocsin.evaluator.detector.columns import Columns, Ints
 from tocsin.evaluator.detector.judging import Judged, Readings, judge_batch, judge_timers
 from tocsin.evaluator.detector.knowledge import differ
+from tocsin.evaluator.detector.locating import hear, locate
 from tocsin.evaluator.detector.output import Output
 from tocsin.evaluator.detector.parsing import Parsed, SlowReading
 from tocsin.evaluator.detector.rows import VERSION, SensorRow, TagsRow, sensor_row, state_of
-from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, pack
+from tocsin.evaluator.detector.tables import NO_SILENCE, NO_TIME, fits, pack
 from tocsin.shared.readings import Reason, Rejection
 
 _UNWATCHED = Intervals([])
@@ -106,9 +107,12 @@ class Engine(Announcing):
 
     def _numbered(self, parsed: Parsed, rejected: dict[int, list[Rejection]]) -> NumberedRows:
         columns = self._with_slow(parsed)
-        partition = parsed.batch.partition[columns.message]
-        misplaced = self.systems.partition[columns.system] != partition
-        if misplaced.any():
+        rows, new, wrong = self._located(columns, parsed)
+        if not (new or wrong):
+            return rows
+        partition = rows.partition
+        if wrong:
+            misplaced = self.systems.partition[columns.system] != partition
             for message in np.unique(columns.message[misplaced]).tolist():
                 right = int(self.systems.partition[columns.system[columns.message == message][0]])
                 detail = f"partition {int(parsed.batch.partition[message])} instead of {right}"
@@ -119,6 +123,16 @@ class Engine(Announcing):
         if len(series) and series.min() < 0:
             series = self._add_series(columns, series)
         return NumberedRows(columns, series, partition)
+
+    def _located(self, columns: Columns, parsed: Parsed) -> tuple[NumberedRows, int, int]:
+        """And how many are of new series, or misplaced."""
+        names = columns.system, columns.metric, columns.instance
+        if not fits(len(self.systems.names), len(self.metrics), len(self.instances)):
+            pack(*names)  # raises, if one of these does not
+        series, partition = np.empty(len(columns), np.int64), np.empty(len(columns), np.int64)
+        places = columns.message, parsed.batch.partition, self.systems.partition
+        new, wrong = locate(names, self.series.index, places, (series, partition))
+        return NumberedRows(columns, series, partition), new, wrong
 
     def _with_slow(self, parsed: Parsed) -> Columns:
         slow = parsed.slow
@@ -148,11 +162,12 @@ class Engine(Announcing):
         return self.series.find(columns.system, columns.metric, columns.instance)
 
     def _hear(self, rows: NumberedRows) -> None:
-        np.maximum.at(self.systems.heard, rows.columns.system, rows.columns.time)
-        self.systems.dirty[rows.columns.system] = True
-        for partition in np.unique(rows.partition).tolist():
+        newest = np.full(int(rows.partition.max()) + 1, NO_TIME, np.int64)
+        readings = rows.columns.system, rows.columns.time, rows.partition
+        hear(readings, (self.systems.heard, self.systems.dirty), newest)
+        for partition in np.flatnonzero(newest != NO_TIME).tolist():
             if partition in self.owned:
-                self.owned[partition].time.read(int(rows.columns.time[rows.partition == partition].max()))
+                self.owned[partition].time.read(int(newest[partition]))
 
     def _retag(self, parsed: Parsed, output: Output, judge: bool) -> None:
         for one in parsed.slow:

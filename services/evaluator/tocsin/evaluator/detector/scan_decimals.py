@@ -20,7 +20,7 @@ _BIAS = 1023
 
 def _power_of_five(power: int) -> int:
     """5**power by its 128 highest bits; of a negative power a little above, as the paper has it."""
-    five = 5 ** abs(power)
+    five: int = 5 ** abs(power)
     if power >= 0:
         return five << 128 - five.bit_length() if five.bit_length() <= 128 else five >> five.bit_length() - 128
     size = (five - 1).bit_length()
@@ -62,4 +62,4 @@ def nearest(mantissa: int, power: int) -> float:
     found = (found + (found & _ONE)) >> _ONE
     if found >= _TOO_LARGE:
         found, exponent = _IMPLICIT, exponent + 1
-    return double_of((found ^ _IMPLICIT) | np.uint64(exponent) << _EXPONENT)
+    return float(double_of((found ^ _IMPLICIT) | np.uint64(exponent) << _EXPONENT))

@@ -13,6 +13,7 @@ from tocsin.evaluator.core.sensor import NEVER, Pauses, SensorState
 from tocsin.evaluator.core.steps import NO_STANCE, Steps
 from tocsin.evaluator.core.windows import Window
 from tocsin.evaluator.detector.columns import Bools, Floats, Ints, Stances
+from tocsin.evaluator.detector.locating import INSTANCE_BITS, METRIC_BITS, SPREAD
 from tocsin.evaluator.detector.names import Names
 from tocsin.evaluator.detector.rings import Rings
 
@@ -24,11 +25,6 @@ NO_SILENCE = 1 << 61
 
 Numbers = array
 """Of series or systems: a list would keep an object for each."""
-
-_INSTANCE_BITS = 24
-_METRIC_BITS = 16
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)
-"""Fibonacci hashing. Source: Knuth, The Art of Computer Programming 3, section 6.4."""
 
 
 class Columns:
@@ -149,6 +145,11 @@ class SeriesTable(Columns):
         self.of_partition: dict[int, Numbers[int]] = {}
         self._index = KeyIndex()
 
+    @property
+    def index(self) -> tuple[NDArray[np.uint64], Ints]:
+        """Keys and numbers, as locating.py reads them."""
+        return self._index.tables
+
     def find(self, systems: Ints, metrics: Ints, instances: Ints) -> Ints:
         """Numbers, -1 where there is none yet."""
         return self._index.find(pack(systems, metrics, instances))
@@ -168,14 +169,19 @@ class SeriesTable(Columns):
         self._index.add(pack(systems, metrics, instances), np.arange(first, first + count, dtype=np.int64))
 
 
+def fits(systems: int, metrics: int, instances: int) -> bool:
+    """Whether so many names all have room in a series' number."""
+    return not (systems >> 64 - INSTANCE_BITS - METRIC_BITS or metrics >> METRIC_BITS or instances >> INSTANCE_BITS)
+
+
 def pack(systems: Ints, metrics: Ints, instances: Ints) -> NDArray[np.uint64]:
     """One number for a series. Raises OverflowError beyond 16.7 million systems or instances, or 65,536 metrics."""
-    for numbers, bits in ((systems, 64 - _INSTANCE_BITS - _METRIC_BITS), (metrics, _METRIC_BITS)):
+    for numbers, bits in ((systems, 64 - INSTANCE_BITS - METRIC_BITS), (metrics, METRIC_BITS)):
         if len(numbers) and int(numbers.max()) >> bits:
             raise OverflowError("too many names for one detector; run more of them")
-    if len(instances) and int(instances.max()) + 1 >> _INSTANCE_BITS:
+    if len(instances) and int(instances.max()) + 1 >> INSTANCE_BITS:
         raise OverflowError("too many instances for one detector; run more of them")
-    packed = systems << (_INSTANCE_BITS + _METRIC_BITS) | metrics << _INSTANCE_BITS | (instances + 1)
+    packed = systems << (INSTANCE_BITS + METRIC_BITS) | metrics << INSTANCE_BITS | (instances + 1)
     return packed.astype(np.uint64)
 
 
@@ -188,8 +194,13 @@ class KeyIndex:
         self._keys = np.zeros(1 << self._bits, np.uint64)
         self._numbers = np.full(1 << self._bits, -1, np.int64)
 
+    @property
+    def tables(self) -> tuple[NDArray[np.uint64], Ints]:
+        """A key's number is at its slot, or one of those behind it up to the first that is free."""
+        return self._keys, self._numbers
+
     def _slots(self, keys: NDArray[np.uint64]) -> Ints:
-        return (keys * _SPREAD >> np.uint64(64 - self._bits)).astype(np.int64)
+        return (keys * SPREAD >> np.uint64(64 - self._bits)).astype(np.int64)
 
     def find(self, keys: NDArray[np.uint64]) -> Ints:
         slots = self._slots(keys)

@@ -10,6 +10,7 @@ import numpy as np
 from tocsin.evaluator.detector.advancing import warm_advancing
 from tocsin.evaluator.detector.columns import Known
 from tocsin.evaluator.detector.intake import compile_intake
+from tocsin.evaluator.detector.locating import warm_locating
 from tocsin.evaluator.detector.names import Names
 from tocsin.evaluator.detector.reader import ColumnReader
 from tocsin.evaluator.detector.scanning import Texts
@@ -23,6 +24,7 @@ def warm() -> None:
     assert np.array_equal(columns.value, [1.0])
     compile_intake()
     warm_advancing()
+    warm_locating()
 
 
 if __name__ == "__main__":

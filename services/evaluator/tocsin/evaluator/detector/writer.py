@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,7 +108,7 @@ class Writer:
         for _, rejections in job.output.rejected:
             for rejection in rejections:
                 metrics.READINGS_REJECTED.labels(rejection.reason).inc()
-        for change in job.output.changes:
-            metrics.SENSOR_CHANGES.labels(change.state).inc()
+        for state, count in Counter(change.state for change in job.output.changes).items():
+            metrics.SENSOR_CHANGES.labels(state).inc(count)
         if job.taken_at is not None:
             metrics.DETECTOR_BATCH_SECONDS.observe(self._clock.monotonic() - job.taken_at)
