@@ -10,7 +10,6 @@ After any failure:
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from tocsin.dispatcher.fence import Fence
+from tocsin.dispatcher.handover import Handover
 from tocsin.dispatcher.partitions import Partition, PartitionKey, Partitions
 from tocsin.dispatcher.producing import produce
 from tocsin.dispatcher.settings import DispatcherSettings
@@ -75,7 +75,7 @@ class Settler:
         self._fence = fence
         self._on_durable = on_durable
         self._at = at
-        self._queue: queue.SimpleQueue[Settled | _Flush | _Stop] = queue.SimpleQueue()
+        self._inbox: Handover[Settled | _Flush | _Stop] = Handover()
         self._producer: Producer | None = None
         self._group_metadata: Any = None
         self._calls = BoundedCalls("transaction")
@@ -92,7 +92,7 @@ class Settler:
         return True
 
     def put(self, settled: Settled) -> None:
-        self._queue.put(settled)
+        self._inbox.put(settled)
 
     def joined(self, group_metadata: Any) -> None:
         """The consumer's membership, taken in its own thread after each assignment."""
@@ -102,11 +102,11 @@ class Settler:
     def flush(self, timeout: float) -> bool:
         """Whether everything put before is durable within this time."""
         barrier = _Flush(threading.Event())
-        self._queue.put(barrier)
+        self._inbox.put_urgent(barrier)
         return barrier.done.wait(timeout)
 
     def close(self, timeout: float) -> None:
-        self._queue.put(_Stop())
+        self._inbox.put_urgent(_Stop())
         if self._thread.is_alive():
             self._thread.join(timeout)
         self._giving_up.set()
@@ -131,29 +131,20 @@ class Settler:
                 return
 
     def _collect(self) -> tuple[list[Settled], _Flush | _Stop | None]:
-        """Whatever comes within the batch's time from its first, or until it is full or has to be written."""
+        """Whatever comes within the batch's time from its first, or until it is full or has to be written.
+
+        What has come meanwhile is taken beyond that: it makes fewer transactions.
+        """
+        self._inbox.wait(1)
+        self._inbox.wait(self._settings.settle_batch, self._settings.settle_every / 1000)
         batch: list[Settled] = []
-        until, size = 0.0, 0
-        while len(batch) < MOST_AT_ONCE and size < MOST_BYTES:
-            try:
-                item = self._next(len(batch), until)
-            except queue.Empty:
-                break
+        size = 0
+        while len(batch) < MOST_AT_ONCE and size < MOST_BYTES and (item := self._inbox.take()) is not None:
             if not isinstance(item, Settled):
                 return batch, item
-            if not batch:
-                until = time.monotonic() + self._settings.settle_every / 1000
             batch.append(item)
-            size += sum(len(out.value or b"") for out in item.records)
+            size += sum([len(out.value or b"") for out in item.records])
         return batch, None
-
-    def _next(self, so_far: int, until: float) -> Settled | _Flush | _Stop:
-        """Waits while the batch is small; what is there already is taken beyond that: it makes fewer transactions."""
-        if not so_far:
-            return self._queue.get()
-        if self._queue.empty() and so_far < self._settings.settle_batch:
-            return self._queue.get(timeout=max(0.0, until - time.monotonic()))
-        return self._queue.get_nowait()
 
     def _settle(self, batch: list[Settled]) -> None:
         # What is parked is read beside the consumer, and may have ended before the first assignment is through.
