@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tocsin.dispatcher.core.offsets import MAX_OPEN, Progress, decode_metadata, encode_metadata
+from tocsin.dispatcher.core.offsets import FIT_ANYWHERE, MAX_OPEN, Progress, decode_metadata, encode_metadata
 
 GAPS = st.lists(st.integers(1, 300), min_size=1, max_size=60)
 
@@ -61,11 +61,49 @@ def test_junk_metadata_settles_nothing_it_should_not(metadata: str, committed: i
 
 
 def test_a_thousand_open_ones_fit_what_the_broker_takes() -> None:
-    still_open = [at * 16_000 for at in range(MAX_OPEN)]
+    still_open = [at * 2_000_000 for at in range(FIT_ANYWHERE)]
     assert len(encode_metadata(0, still_open[-1] + 1, still_open)) <= 4096
 
 
-def test_a_full_partition_takes_no_more_until_half_of_it_is_settled() -> None:
+@given(st.integers(0, 2**40), st.lists(st.tuples(st.integers(1, 400), st.sampled_from([1, 2, 127, 128, 200, 16_384]))))
+@example(0, [(2_000, 1)])
+@example(0, [(900, 1_000_000), (2_000, 1)])
+@example(0, [(1_000, 16_384), (1, 1)])
+@example(2**40, [(1, 1), (1, 125_000), (2_000, 1)])
+@example(2**40, [(2_000, 128)])
+def test_whatever_is_taken_fits_what_the_broker_takes(first: int, runs: list[tuple[int, int]]) -> None:
+    progress, offset = Progress(first), first
+    for length, gap in runs:
+        for _ in range(length):
+            offset += gap
+            if progress.admits(offset):
+                progress.take(offset)
+    offset += 1
+    while progress.admits(offset):
+        progress.take(offset)
+        offset += 1
+    progress.settle(offset - 1) if progress.inherited(offset - 1) else None
+    _, metadata = progress.commit()
+    assert len(metadata) <= 4096
+
+
+def test_two_thousand_that_follow_each_other_are_open_at_once_and_fewer_beside_one_that_takes_long() -> None:
+    def taken(first: int, second: int) -> int:
+        progress = Progress(first)
+        progress.take(first)
+        offset = second
+        while progress.admits(offset):
+            progress.take(offset)
+            offset += 1
+        return progress.open
+
+    assert taken(0, 1) == MAX_OPEN
+    # 8,000 a second for 30 s, the longest timeout.
+    assert 1_000 < taken(0, 240_000) < 1_200
+    assert taken(0, 10**9) == FIT_ANYWHERE
+
+
+def test_a_full_partition_takes_no_more_until_most_of_it_is_settled() -> None:
     progress = Progress(0, "")
     for offset in range(MAX_OPEN):
         assert progress.admits(offset)
@@ -74,7 +112,7 @@ def test_a_full_partition_takes_no_more_until_half_of_it_is_settled() -> None:
     progress.settle(3)
     assert progress.admits(MAX_OPEN)
     assert not progress.nearly_empty
-    for offset in range(10, 10 + MAX_OPEN // 2):
+    for offset in range(10, 10 + MAX_OPEN - FIT_ANYWHERE // 2):
         progress.settle(offset)
     assert progress.nearly_empty
 

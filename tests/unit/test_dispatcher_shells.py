@@ -61,8 +61,29 @@ def test_a_partition_being_taken_away_starts_nothing_and_is_waited_for() -> None
     partitions.stop_starting([("t", 0)])
     assert not partitions.start(partition)
     assert not partitions.wait_until_idle([("t", 0)], 0.01)
-    threading.Timer(0.05, partitions.end, [partition]).start()
+    threading.Timer(0.05, partitions.end, [partition, 0]).start()
     assert partitions.wait_until_idle([("t", 0)], 5)
+
+
+def test_what_has_ended_and_is_not_written_yet_is_open_but_not_unsent() -> None:
+    partitions = Partitions()
+    partitions.assign(("t", 0), None, "")
+    partition = partitions.get(("t", 0))
+    assert partition is not None
+    for offset in range(3):
+        partitions.take(partition, offset, 1)
+        assert partitions.start(partition)
+    partitions.end(partition, 1)
+    assert (partitions.open, partition.unsent) == (3, 2)
+    # The settling thread may be quicker than the end of the attempt.
+    assert partitions.settle(partition, 0)
+    partitions.end(partition, 0)
+    assert (partitions.open, partition.unsent) == (2, 1)
+    assert partitions.settle(partition, 1)
+    assert (partitions.open, partition.unsent) == (1, 1)
+    partitions.remove([("t", 0)])
+    partitions.end(partition, 2)
+    assert (partitions.open, partition.unsent) == (0, 0)
 
 
 def test_settling_twice_counts_once() -> None:

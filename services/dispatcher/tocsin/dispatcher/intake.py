@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from tocsin.dispatcher.core.audit import Origin, Place
+from tocsin.dispatcher.core.flow import MOST_WAITING
 from tocsin.dispatcher.core.offsets import Progress
 from tocsin.dispatcher.core.quick_delivery import decode_delivery
 from tocsin.dispatcher.core.retries import jitter_ms
@@ -216,7 +217,10 @@ class Intake:
     def _has_room(self, partition: Partition, offset: int) -> bool:
         progress = partition.progress
         assert isinstance(progress, Progress)
-        return progress.admits(offset) and self._partitions.open_bytes <= self._settings.in_flight_bytes
+        if not progress.admits(offset) or self._partitions.open_bytes > self._settings.in_flight_bytes:
+            return False
+        # One recipient may have them all, and what waits for it beyond that would be parked.
+        return partition.unsent < MOST_WAITING or progress.inherited(offset)
 
     def _hold(self, partition: Partition, offset: int, due_ms: int | None, message: Message | None = None) -> None:
         """Without the message it is read again later; with it, it is kept with what is read behind it."""

@@ -25,7 +25,13 @@ class Partition:
     starting: bool = True  # False: being taken away, nothing new is started
     in_flight: int = 0  # being sent
     bytes: dict[int, int] = field(default_factory=dict)  # by offset, of what is open
+    ended: set[int] = field(default_factory=set)  # of these, what only has to be written
     ready: bool = False  # of `delivery-parked`: it is known what waits there
+
+    @property
+    def unsent(self) -> int:
+        """How many wait or are being sent."""
+        return len(self.bytes) - len(self.ended)
 
 
 class Partitions:
@@ -86,6 +92,7 @@ class Partitions:
             gone.active = gone.starting = False
             self.open_bytes -= sum(gone.bytes.values())
             gone.bytes.clear()
+            gone.ended.clear()
 
     def take(self, partition: Partition, offset: int, size: int) -> None:
         with self._lock:
@@ -102,8 +109,10 @@ class Partitions:
             partition.in_flight += 1
             return True
 
-    def end(self, partition: Partition) -> None:
+    def end(self, partition: Partition, offset: int) -> None:
         with self._lock:
+            if offset in partition.bytes:
+                partition.ended.add(offset)
             partition.in_flight -= 1
             if not partition.in_flight:
                 self._changed.notify_all()
@@ -112,6 +121,7 @@ class Partitions:
         """One of `delivery-parked` stays where it is."""
         with self._lock:
             self.open_bytes -= partition.bytes.pop(offset, 0)
+            partition.ended.discard(offset)
 
     def settle(self, partition: Partition, offset: int | None) -> bool:
         """Mark one as settled for the next commit; False where it is not ours any more, or was marked before."""
@@ -121,6 +131,7 @@ class Partitions:
             if not partition.active or offset not in partition.bytes:
                 return False
             partition.progress.settle(offset)
+            partition.ended.discard(offset)
             self.open_bytes -= partition.bytes.pop(offset)
             return True
 

@@ -276,7 +276,7 @@ class Sender:
                 try:
                     settled = await self._deliver(taken)
                 finally:
-                    self._parts.partitions.end(taken.partition)
+                    self._parts.partitions.end(taken.partition, taken.offset)
             self._finish(turn, settled)
             turn = None if self._stopped() else self._desk.take(self._parts.clock.monotonic())
         self._pump()

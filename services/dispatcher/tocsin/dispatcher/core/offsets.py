@@ -14,9 +14,13 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable
 
-MAX_OPEN = 1_000
-"""A broker takes 4,096 bytes of metadata (`offset.metadata.max.bytes`). A gap takes one byte up to 127, two up to
-16,383, three up to 2 million; base64 makes four of three: 1,000 gaps of three bytes just fit."""
+MAX_OPEN = 2_000
+"""Half of it waits or is being sent; as many have ended, and wait for the transaction after the one on its way."""
+
+FIT_ANYWHERE, MAX_GAP_BYTES, SPAN_OF_A_BYTE = 1_000, 2_980, 128
+"""A broker takes 4,096 bytes of metadata (`offset.metadata.max.bytes`), and base64 makes four of three. A gap takes one
+byte up to 127, two up to 16,383, three up to 2 million: 1,000 open ones fit wherever they stand. More fit where they
+stand close together: gaps never take more bytes than there are of them, and one for each 128 offsets they span."""
 
 MAX_METADATA = 4_000
 _VERSION = "1"
@@ -31,6 +35,7 @@ class Progress:
         self._open: dict[int, None] = {}  # ascending: inherited ones first, then as they are taken
         self._next = committed
         self._last = -1  # the newest one taken or skipped here
+        self._low = committed  # nothing below it is open
         self._metadata_bytes = 0
         if committed is not None:
             self._newest, inherited = decode_metadata(committed, metadata)
@@ -43,8 +48,8 @@ class Progress:
 
     @property
     def nearly_empty(self) -> bool:
-        """Below half of what it may hold: time to take more."""
-        return len(self._open) <= MAX_OPEN // 2 and self._metadata_bytes <= MAX_METADATA // 2
+        """Below half of what it holds wherever that stands: time to take more."""
+        return len(self._open) <= FIT_ANYWHERE // 2 and self._metadata_bytes <= MAX_METADATA // 2
 
     def settled(self, offset: int) -> bool:
         """Whether this one has its successor already, so that whoever reads it again skips it."""
@@ -62,10 +67,19 @@ class Progress:
 
     def admits(self, offset: int) -> bool:
         """Whether it may be taken now: inherited ones always, new ones while there is room."""
-        return self.inherited(offset) or (len(self._open) < MAX_OPEN and self._metadata_bytes < MAX_METADATA - 8)
+        return self.inherited(offset) or (self._fits(offset) and self._metadata_bytes < MAX_METADATA - 8)
+
+    def _fits(self, offset: int) -> bool:
+        count = len(self._open)
+        if count < FIT_ANYWHERE:
+            return True
+        span = offset - self._low if self._low is not None else 0
+        return count < MAX_OPEN and count + 1 + span // SPAN_OF_A_BYTE < MAX_GAP_BYTES
 
     def take(self, offset: int) -> None:
         """It is being worked on; its successor will come."""
+        if self._low is None:
+            self._low = offset
         self._open[offset] = None
         self._next = offset + 1
         self._last = offset
@@ -89,6 +103,7 @@ class Progress:
         """(offset, metadata) to commit now. Only after something was taken or inherited."""
         assert self._next is not None
         position = next(iter(self._open)) if self._open else max(self._next, self._newest + 1)
+        self._low = position
         if self._newest < position:
             self._metadata_bytes = 0
             return position, ""
