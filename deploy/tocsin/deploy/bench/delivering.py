@@ -89,10 +89,17 @@ class Feeder:
         self._count += 1
         delivery = delivery_to(recipient, self._event, self._count)
         routed = {"kind": "routed", "delivery_id": delivery.id, "replay": 0, "time": "2026-11-23T10:00:00.000Z"}
-        self._producer.produce(self._audit, key=delivery.id, value=json.dumps(routed))
-        self._producer.produce(self._deliveries, key=recipient.id, value=delivery.encode())
+        self._produce(self._audit, delivery.id, json.dumps(routed).encode())
+        self._produce(self._deliveries, recipient.id, delivery.encode())
         self._producer.poll(0)
         return delivery.id
+
+    def _produce(self, topic: str, key: str, value: bytes) -> None:
+        while True:
+            try:
+                return self._producer.produce(topic, value, key)
+            except BufferError:
+                self._producer.poll(0.1)
 
     def flush(self) -> None:
         self._producer.flush(60)
