@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import msgspec
@@ -30,7 +29,7 @@ def test_each_line_reads_back_as_the_record_and_byte_for_byte_as_it_would_write_
         routed(DELIVERY, ORIGIN),
         routed(DELIVERY, Origin(None, "replay")),
         attempted(DELIVERY, attempt, RetryAt(5000, 6234), ORIGIN),
-        attempted(DELIVERY, dataclasses.replace(attempt, outcome=Accepted(200, "ok")), Done(), ORIGIN),
+        attempted(DELIVERY, msgspec.structs.replace(attempt, outcome=Accepted(200, "ok")), Done(), ORIGIN),
         ended(DELIVERY, "delivered", 5, ORIGIN),
         ended(DELIVERY, "cancelled", 5, ORIGIN, reason="recipient_deleted"),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from delivering import delivery_for
@@ -49,14 +48,14 @@ def _address(source: Source, clock: Clock) -> Address:
 
 
 def test_where_it_goes_is_read_now() -> None:
-    step = asyncio.run(_address(Source(Configuration(change=7, recipients={"r1": ON_CALL})), Clock())(_taken(change=7)))
+    step = _address(Source(Configuration(change=7, recipients={"r1": ON_CALL})), Clock())(_taken(change=7))
     assert isinstance(step, Addressed)
     assert step.recipient == ON_CALL
 
 
 def test_a_recipient_deleted_since_cancels_at_once() -> None:
     clock = Clock()
-    step = asyncio.run(_address(Source(Configuration(change=7)), clock)(_taken(change=7)))
+    step = _address(Source(Configuration(change=7)), clock)(_taken(change=7))
     assert isinstance(step, Settled)
     assert step.terminal == "cancelled"
     assert clock.seconds <= 2

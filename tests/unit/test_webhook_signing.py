@@ -154,3 +154,12 @@ def test_what_is_wrong_with_a_secret_for_its_scheme(scheme: Any, secret: str, pr
 
 def test_a_secret_is_not_in_the_repr() -> None:
     assert "hush" not in repr(SigningSecret("hush", "standard"))
+
+
+@pytest.mark.parametrize("length", [1, 24, 63, 64, 65, 200])
+def test_a_signer_made_once_signs_every_text_as_the_plain_function_does(length: int) -> None:
+    secret = "k" * length
+    signer = Signer([SigningSecret(secret, "standard")])
+    for body in (b"", b"{}", b"x" * 5_000):
+        expected = sign(signing_key(secret), "id", 1_764_064_800, body)
+        assert signer.headers("id", 1_764_064_800_123, body)["webhook-signature"] == expected

@@ -85,7 +85,7 @@ def _write(settings: DispatcherSettings, producer: Producer, deliveries: Iterabl
     producer.begin_transaction()
     for delivery in deliveries:
         line = audit.routed(delivery, audit.Origin(None, "replay"))
-        produce(producer, settings, audit_out(line, delivery.routed_at, trace_of(delivery), "/replay"))
+        produce(producer, settings, audit_out(line, trace_of(delivery), "/replay"))
         produce(producer, settings, delivery_out(delivery))
     bounded("commit", partial(producer.commit_transaction, CALL_TIMEOUT), CALL_TIMEOUT + OVERRUN)
 

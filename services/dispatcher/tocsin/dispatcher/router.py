@@ -188,7 +188,7 @@ class Router:
                 for delivery in routed.deliveries:
                     line = audit.routed(delivery, audit.Origin(source, self._settings.instance))
                     produce(producer, self._settings, delivery_out(delivery))
-                    produce(producer, self._settings, audit_out(line, delivery.routed_at, trace_of(delivery), SOURCE))
+                    produce(producer, self._settings, audit_out(line, trace_of(delivery), SOURCE))
                 return len(routed.deliveries)
             case other:
                 assert_never(other)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from tocsin.dispatcher.core.desk import LOOK_EVERY, Desk, DeskPolicy, Fetch, Leaves, Seat, Turn
 from tocsin.dispatcher.core.flow import ended_of

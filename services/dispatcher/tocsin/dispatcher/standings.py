@@ -130,7 +130,7 @@ class Standings:
             return ()
         delivery = failing_delivery(failing, told, state, configuration, now_ms)
         line = routed(delivery, Origin(None, self._dispatcher))
-        return (audit_out(line, now_ms, trace_of(delivery)), delivery_out(delivery))
+        return (audit_out(line, trace_of(delivery)), delivery_out(delivery))
 
 
 def _say(recipient: Recipient, before: RecipientState, after: RecipientState) -> None:

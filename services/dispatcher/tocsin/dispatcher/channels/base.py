@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from tocsin.dispatcher.core.outcomes import Outcome
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.schemas.delivery import Delivery, RenderedBody
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """One attempt's worth: what goes to whom."""
 
     delivery: Delivery

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import yarl
 
 from tocsin.dispatcher.core.outcomes import Unavailable, Unknown
@@ -32,8 +33,7 @@ class Target:
     timeout: float  # seconds, in all
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What the receiver said: as much of it as is read."""
 
     status: int

@@ -168,5 +168,7 @@ def _webhook(recipient: Recipient) -> Webhook:
 
 
 def _content_type(webhook: Webhook) -> str:
-    given = (spec.value for spec in webhook.headers if spec.name.lower() == "content-type")
-    return next(given, None) or webhook.content_type
+    for spec in webhook.headers:
+        if spec.name.lower() == "content-type" and spec.value:
+            return spec.value
+    return webhook.content_type

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
+import msgspec
+
 from tocsin.dispatcher.core.arrivals import Arrivals
 from tocsin.dispatcher.core.flow import STUCK_AFTER, Ended, Flow
 from tocsin.dispatcher.core.parked import BEFORE_ALL, Parked
@@ -82,8 +84,7 @@ class Seat(Generic[Item]):
         return len(self.arrivals) + self.heads
 
 
-@dataclass(eq=False, slots=True)
-class Turn(Generic[Item]):
+class Turn(msgspec.Struct, Generic[Item], eq=False):
     """One that goes out now. `done` must follow."""
 
     seat: Seat[Item]
@@ -102,8 +103,7 @@ class Fetch:
     lane: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leaves(Generic[Item]):
+class Leaves(msgspec.Struct, Generic[Item], frozen=True):
     """What is in memory no longer: to be parked, or, where it has its place there already, only to be forgotten."""
 
     entry: Entry[Item]

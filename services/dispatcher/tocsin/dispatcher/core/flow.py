@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tocsin.dispatcher.core.outcomes import Outcome, Unavailable
 from tocsin.dispatcher.core.standing import SLOW_DOWN, Verdict, verdict_of
@@ -33,8 +33,7 @@ STUCK_LOOKS = 3
 _SMOOTHING = 0.15
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended, as far as the flow is concerned."""
 
     verdict: Verdict

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 MAX_EXCERPT_BYTES = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The receiver has taken it."""
 
     status: int
     excerpt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Trying again is useless: 410, a status the recipient calls permanent, SMTP 5xx, no such template."""
 
     reason: str
@@ -25,8 +23,7 @@ class Refused:
     detail: str = ""  # for people: what to mend
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(msgspec.Struct, frozen=True):
     """Trying again may help: timeout, 429, 5xx, no connection."""
 
     reason: str
@@ -36,8 +33,7 @@ class Unavailable:
     detail: str = ""  # for people: what to mend
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """It was written and no answer came: it may have arrived. Retried like a failure."""
 
     reason: str

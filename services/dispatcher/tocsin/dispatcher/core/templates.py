@@ -42,6 +42,7 @@ class TemplateError(TocsinError):
         self.problems = list(problems)
 
 
+@lru_cache(maxsize=1024)
 def mode_of(content_type: str) -> Mode:
     """How values are escaped in a body of this type."""
     kind = content_type.partition(";")[0].strip().lower()
@@ -162,7 +163,7 @@ def _plain(tree: nodes.Template) -> Plain | None:
 
 def _run(template: Compiled, values: Values) -> str:
     try:
-        text = _bounded(_join(template, values) if isinstance(template, Plain) else _compiled(template, values))
+        text = _join(template, values) if isinstance(template, Plain) else _bounded(_compiled(template, values))
     except TooMuchWorkError:
         raise TemplateError(["the template makes too much work: fewer loops, fewer filters"]) from None
     except (jinja2.TemplateError, ArithmeticError, TypeError, ValueError, AttributeError, LookupError) as error:
@@ -178,9 +179,16 @@ def _run(template: Compiled, values: Values) -> str:
     return text
 
 
-def _join(plain: Plain, values: Values) -> Iterator[str]:
+def _join(plain: Plain, values: Values) -> str:
+    found: list[str] = []
+    size = 0
     for part in plain.parts:
-        yield part if isinstance(part, str) else part[1](values.value(part[0]))
+        piece = part if isinstance(part, str) else part[1](values.value(part[0]))
+        size += len(piece)
+        if size > MAX_RENDERED_BYTES:
+            raise TemplateError([_too_large()])
+        found.append(piece)
+    return "".join(found)
 
 
 def _compiled(template: jinja2.Template, values: Values) -> Iterator[str]:

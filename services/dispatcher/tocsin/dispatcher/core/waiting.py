@@ -7,14 +7,14 @@ time, and lanes take turns.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[Item]):
+class Entry(msgspec.Struct, Generic[Item], frozen=True):
     """A delivery in memory."""
 
     item: Item

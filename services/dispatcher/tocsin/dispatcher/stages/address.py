@@ -19,7 +19,7 @@ class Address:
         self._channels = channels
         self._clock = clock
 
-    async def __call__(self, taken: Taken) -> Addressed | Settled:
+    def __call__(self, taken: Taken) -> Addressed | Settled:
         recipient = self._configuration.current.recipients.get(taken.delivery.recipient.id)
         if recipient is None:
             return end_without_attempt(taken, "cancelled", self._clock.now_ms(), "recipient_deleted")

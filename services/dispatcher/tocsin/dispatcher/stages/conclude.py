@@ -43,12 +43,12 @@ class Conclude:
         self._tiers = tiers
         self._standings = standings
 
-    async def __call__(self, done: Attempted) -> Settled:
+    def __call__(self, done: Attempted) -> Settled:
         policy = _policy(self._tiers, done.addressed.recipient.retry)
         decision = decide(done.attempt.outcome, done.attempt.number, done.attempt.ended_ms, policy)
         trace = trace_of(done.delivery)
         line = attempted(done.delivery, done.attempt, decision, done.addressed.taken.origin)
-        attempt = audit_out(line, done.attempt.ended_ms, trace)
+        attempt = audit_out(line, trace)
         standing = self._standings.attempted(done.addressed.recipient, done.attempt, done.addressed.taken.number)
         _log_attempt(done, decision)
         match decision:
@@ -78,7 +78,7 @@ def _wait(done: Attempted, decision: RetryAt, *records: Out) -> Settled:
 def _end(done: Attempted, kind: AuditKind, reason: str | None, trace: str, *records: Out) -> Settled:
     taken = done.addressed.taken
     record = ended(done.delivery, kind, done.attempt.ended_ms, taken.origin, reason=reason)
-    terminal = audit_out(record, done.attempt.ended_ms, trace)
+    terminal = audit_out(record, trace)
     key = done_key(done.delivery)
     return Settled(taken.partition, taken.offset, (*records, terminal), kind, key, done.attempt.outcome)
 

@@ -24,7 +24,7 @@ class Expire:
         self._ages = ages
         self._clock = clock
 
-    async def __call__(self, addressed: Addressed) -> Addressed | Settled:
+    def __call__(self, addressed: Addressed) -> Addressed | Settled:
         delivery, recipient, now = addressed.taken.delivery, addressed.recipient, self._clock.now_ms()
         if self._ages.age_ms(recipient.id, delivery.routed_at, now) <= recipient.expire_after:
             return addressed

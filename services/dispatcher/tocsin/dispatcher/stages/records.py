@@ -6,7 +6,7 @@ from tocsin.dispatcher.core.audit import AuditLine, ended
 from tocsin.dispatcher.core.quick_delivery import as_model
 from tocsin.dispatcher.core.retries import RetryAt
 from tocsin.dispatcher.stages.steps import Out, Settled, Taken
-from tocsin.shared.headers import Headers, cloud_event, traceparent
+from tocsin.shared.headers import Headers, cloud_event_at, traceparent
 from tocsin.shared.schemas.audit import TERMINAL, AuditKind
 from tocsin.shared.schemas.delivery import DeadLetter, Delivery
 from tocsin.shared.schemas.recipient_state import RecipientState
@@ -44,14 +44,11 @@ def done_key(delivery: Delivery) -> str:
     return f"{delivery.id}:{delivery.replay}"
 
 
-def audit_out(line: AuditLine, time_ms: int, trace: str, source: str = SOURCE) -> Out:
+def audit_out(line: AuditLine, trace: str, source: str = SOURCE) -> Out:
     """An audit record as it goes to its topic."""
-    return Out(
-        DELIVERY_AUDIT,
-        line.delivery_id.encode(),
-        line.encode(),
-        cloud_event(line.id, f"delivery.{line.kind}", source, time_ms, trace),
-    )
+    headers = cloud_event_at(line.id, f"dev.tocsin.delivery.{line.kind}", f"/tocsin{source}", line.time)
+    headers.append(("traceparent", trace))
+    return Out(DELIVERY_AUDIT, line.delivery_id.encode(), line.encode(), headers)
 
 
 def delivery_out(delivery: Delivery) -> Out:
@@ -126,7 +123,7 @@ def end_without_attempt(taken: Taken, kind: AuditKind, now_ms: int, reason: str,
     return Settled(
         taken.partition,
         taken.offset,
-        (audit_out(record, now_ms, trace_of(delivery)), *more),
+        (audit_out(record, trace_of(delivery)), *more),
         terminal,
         done_key(delivery) if terminal else None,
     )

@@ -24,7 +24,7 @@ class Render:
         self._retries = retries
         self._clock = clock
 
-    async def __call__(self, addressed: Addressed) -> Ready | Settled:
+    def __call__(self, addressed: Addressed) -> Ready | Settled:
         delivery = addressed.taken.delivery
         if delivery.rendered is not None and addressed.channel.fits(delivery.rendered):
             return Ready(addressed, delivery)

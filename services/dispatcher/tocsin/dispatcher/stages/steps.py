@@ -1,10 +1,15 @@
-"""What passes between the stages."""
+"""What passes between the stages.
+
+msgspec's structs rather than dataclasses, here and wherever one is made for each delivery: a frozen one is made in a
+fifth of the time, and a delivery needs a dozen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
 
 from tocsin.dispatcher.channels.base import Channel
 from tocsin.dispatcher.core.audit import Attempt, Origin
@@ -16,8 +21,7 @@ from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.topics import DELIVERY_AUDIT
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """A delivery as it was read, and where."""
 
     delivery: Delivery
@@ -38,11 +42,12 @@ class Taken:
 def in_lane(taken: Taken, ordered: Literal["activation", "notification"]) -> Taken:
     """As its recipient's order has it."""
     event = taken.delivery.event
-    return replace(taken, lane=event.activation_id if ordered == "activation" else event.notification.id)
+    return msgspec.structs.replace(
+        taken, lane=event.activation_id if ordered == "activation" else event.notification.id
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(msgspec.Struct, frozen=True):
     """Its recipient as it is configured now."""
 
     taken: Taken
@@ -50,16 +55,14 @@ class Addressed:
     channel: Channel
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """Rendered; `delivery` carries the body from now on."""
 
     addressed: Addressed
     delivery: Delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(msgspec.Struct, frozen=True):
     """Tried once; `delivery` counts the attempt."""
 
     addressed: Addressed
@@ -67,8 +70,7 @@ class Attempted:
     attempt: Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(msgspec.Struct, frozen=True):
     """A record to be written with the settlement."""
 
     topic: str  # without prefix
@@ -78,8 +80,7 @@ class Out:
     partition: int = -1  # by the key
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """This delivery's record is done with: these records are its successor."""
 
     partition: Partition
