@@ -74,8 +74,7 @@ def _backlog(bench: Bench, name: str, recipients: int, path: str, in_flight: int
         feeder.put(targets[number % recipients])
     feeder.flush()
     bench.receiver.begin()
-    concurrency = {} if recipients == 1 or path == "plain" else {"TOCSIN_CONCURRENCY": str(in_flight)}
-    with dispatcher(settings, **concurrency) as process:
+    with dispatcher(settings, TOCSIN_CONCURRENCY=str(in_flight)) as process:
         found = bench.receiver.wait_for(count, process)
         wait_until_settled(settings, count)
     yield Figure(name, (count - 1) / (found["last"] - found["first"]), reference, RATE)
