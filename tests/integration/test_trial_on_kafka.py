@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 
 from support import produce, put_records, settings_for, with_topics
+from tocsin.console.trial.topic import BATCH, Portion, read_topic
 from tocsin.deploy.stack import Stack
+from tocsin.evaluator.detector.columns import Known
+from tocsin.evaluator.detector.names import Names
+from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.condition import parse_condition
 from tocsin.shared.configuration.records import Recipient, Sensor
+from tocsin.shared.partitioning import partition_for
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.topics import SENSOR_READINGS
 
@@ -95,6 +100,32 @@ def test_readings_in_kafka_are_judged_in_the_order_of_their_arrival(place: Place
     put_records(place.settings, Sensor(id="s", name="Live", metric="m", trigger=parse_condition("> 50")))
     live = place.run("backtest", "--from-topic", "--json", "--since", "1h")
     assert [json.loads(line)["sensor"] for line in live.stdout.splitlines()] == ["Live"] * 3
+
+
+def test_a_run_whose_time_is_up_at_once_still_has_read_of_every_partition(stack: Stack, tmp_path: Path) -> None:
+    settings = with_topics(settings_for(stack.bootstrap_servers, tmp_path, DetectorSettings, partitions_readings=4))
+    count = 4 * BATCH
+    producer = kafka.producer(settings.kafka)
+    for _ in range(8):  # as they come in life: all partitions at the same time
+        readings = (
+            {"system": f"S{number % 500}", "metric": "m", "value": number % 100, "time": SystemClock().now_ms()}
+            for number in range(count // 8)
+        )
+        messages = [(str(one["system"]).encode(), json.dumps(one).encode()) for one in readings]
+        produce(producer, settings.topic(SENSOR_READINGS), messages)
+
+    known = Known(Names(), Names(), Names())
+    # A busy machine: the time is up when the first batch has been read. It came from one partition alone, and what the
+    # others had from that time on was not there to be judged, so nothing was.
+    found = read_topic(settings, 0, known, portion=Portion(stopping=lambda: True))
+    recording = found.recording()
+    assert found.until is not None
+    assert 0 < len(recording) < count
+    partitions = {partition_for(known.systems.names[number].encode(), 4) for number in set(recording.rows.system)}
+    assert partitions == {0, 1, 2, 3}
+
+    everything = read_topic(settings, 0, Known(Names(), Names(), Names()), portion=Portion(stopping=lambda: False))
+    assert (everything.until, len(everything.recording())) == (None, count)
 
 
 def test_check_knows_what_is_in_kafka(place: Place) -> None:

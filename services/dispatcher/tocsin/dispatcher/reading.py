@@ -6,10 +6,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tocsin.shared import kafka
 from tocsin.shared.settings import CommonSettings
@@ -66,35 +66,54 @@ def read_until(
 
     Raises KafkaException when that makes no progress for a minute, or `stopping`.
     """
-    waiting = {key for key in starts if ends[key][1] > max(starts[key] or 0, ends[key][0])}
-    if not waiting:
+    if not _waiting(starts, ends):
         return
-    reader = kafka.consumer(
-        settings.kafka,
-        f"reader-{uuid.uuid4()}",
-        enable_partition_eof=True,
-        fetch_wait_max_ms=50,
-    )
+    reader = reader_of(settings)
     try:
-        reader.assign([TopicPartition(*key, _start(starts[key])) for key in waiting])
-        until = time.monotonic() + READ_TIMEOUT
-        while waiting:
-            messages = kafka.arrived(reader, 1000, 0.2)
-            for message in messages:
-                key = (message.topic() or "", message.partition() or 0)
-                error = message.error()
-                if error is None:
-                    until = time.monotonic() + READ_TIMEOUT
-                    yield message
-                    if (message.offset() or 0) + 1 >= ends[key][1]:
-                        waiting.discard(key)
-                elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[key][1]:  # noqa: SLF001
-                    # Where the reader stands, the markers of transactions passed over.
-                    waiting.discard(key)
-            if stopping() or time.monotonic() > until:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{sorted(waiting)} not read to their ends"))  # noqa: SLF001
+        yield from read_with(reader, starts, ends, stopping)
     finally:
         reader.close()
+
+
+def reader_of(settings: CommonSettings, **more: Any) -> Consumer:
+    """What `read_with` reads with."""
+    return kafka.consumer(
+        settings.kafka, f"reader-{uuid.uuid4()}", enable_partition_eof=True, fetch_wait_max_ms=50, **more
+    )
+
+
+def read_with(
+    reader: Consumer,
+    starts: Mapping[PartitionKey, int | None],
+    ends: Mapping[PartitionKey, tuple[int, int]],
+    stopping: Callable[[], bool] = lambda: False,
+) -> Iterator[Message]:
+    """As `read_until`, for who reads several portions one after the other. What lies beyond an end may come too."""
+    waiting = _waiting(starts, ends)
+    reader.assign([TopicPartition(*key, _start(starts[key])) for key in waiting])
+    until = time.monotonic() + READ_TIMEOUT
+    while waiting:
+        messages = kafka.arrived(reader, 1000, 0.2)
+        for message in messages:
+            key = (message.topic() or "", message.partition() or 0)
+            error = message.error()
+            if error is None:
+                until = time.monotonic() + READ_TIMEOUT
+                yield message
+                if (message.offset() or 0) + 1 >= ends[key][1]:
+                    waiting.discard(key)
+            elif error.code() == KafkaError._PARTITION_EOF and (message.offset() or 0) >= ends[key][1]:  # noqa: SLF001
+                # Where the reader stands, the markers of transactions passed over.
+                waiting.discard(key)
+        if stopping() or time.monotonic() > until:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"{sorted(waiting)} not read to their ends"))  # noqa: SLF001
+
+
+def _waiting(
+    starts: Mapping[PartitionKey, int | None], ends: Mapping[PartitionKey, tuple[int, int]]
+) -> set[PartitionKey]:
+    """Partitions in which there is something to read."""
+    return {key for key in starts if ends[key][1] > max(starts[key] or 0, ends[key][0])}
 
 
 def _start(offset: int | None) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from tocsin.dispatcher.reading import ASK_TIMEOUT, PartitionKey, ends_of, read_until
+from tocsin.dispatcher.reading import ASK_TIMEOUT, PartitionKey, ends_of, read_with, reader_of
 from tocsin.evaluator.backtest.recording import Block, Recording, Tagged
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Ints, Known
@@ -21,6 +22,12 @@ from tocsin.shared.errors import BrokerError
 from tocsin.shared.topics import SENSOR_READINGS
 
 BATCH = 16_384
+LARGEST_STEP = 8 * BATCH
+"""Between two of which a run may be stopped; the first is one batch, each other one twice the one before."""
+
+FETCHED_BYTES = 512 << 10
+"""Of each partition at once: what a step leaves over is fetched again for the next."""
+
 _CLOSE_ENOUGH_MS = 1_000
 """How near to the earliest time from which on no more than so many readings arrived a search has to come."""
 
@@ -33,7 +40,7 @@ class Portion:
 
     each: int | None = None  # only so many messages of each partition, the newest
     total: int | None = None  # no more messages than this: begin later, in all partitions at the same time
-    stopping: Callable[[], bool] = lambda: False  # asked between batches
+    stopping: Callable[[], bool] | None = None  # asked between steps: whether the time is up
 
 
 @dataclass
@@ -45,6 +52,13 @@ class FromTopic:
     blocks: list[Block] = field(default_factory=list)
     arrived: list[Ints] = field(default_factory=list)  # of each reading, by the broker's clock
     refused: int = 0
+    count: int = 0
+
+    def add(self, block: Block, arrived: Ints, refused: int) -> None:
+        self.blocks.append(block)
+        self.arrived.append(arrived)
+        self.refused += refused
+        self.count += len(block)
 
     def recording(self) -> Recording:
         """Of equal arrivals, the lower partition comes first."""
@@ -67,26 +81,47 @@ def read_topic(
     places = [(settings.topic(SENSOR_READINGS), number) for number in range(partitions)]
     parser = Parser(partitions, settings.detector_clock_ahead)
     found = FromTopic()
-    count = 0
     try:
         ends = ends_of(settings, places)
         found.since, starts = _starts(settings, ends, since, portion)
-        messages = read_until(settings, starts, {place: ends[place] for place in starts})
         reached = _Reached(found.since, {place[1]: ends[place][1] for place in starts})
-        while batch := list(islice(messages, BATCH)):
-            block, arrived, refused = _block(parser.parse(Batch.of(batch, 0), known), known)
-            found.blocks.append(block)
-            found.arrived.append(arrived)
-            found.refused += refused
-            count += len(block)
-            on_read(count)
-            reached.note(batch)
-            if portion.stopping():
-                found.until = reached.by_all()
-                break
+        with closing(reader_of(settings, fetch_message_max_bytes=FETCHED_BYTES)) as reader:
+            for number, step in enumerate(_steps(starts, ends, portion)):
+                if number and portion.stopping is not None and portion.stopping():
+                    found.until = reached.by_all()
+                    break
+                messages = _messages(reader, step)
+                while batch := list(islice(messages, BATCH)):
+                    reached.note(batch)
+                    found.add(*_block(parser.parse(Batch.of(batch, 0), known), known))
+                    on_read(found.count)
     except KafkaException as error:
         raise BrokerError(f"the readings cannot be read: {error.args[0].str()}") from None
     return found
+
+
+def _steps(starts: Mapping[PartitionKey, int], ends: Ends, portion: Portion) -> Iterator[Ends]:
+    """Where to read from and to, a step at a time: in each, every partition comes equally far in what it holds.
+
+    The client brings one partition's messages before it brings another's. What has been read of some and not of others
+    cannot be judged, so whoever stops in the middle would be left with nothing.
+    """
+    total = _size(starts, ends)
+    size = total if portion.stopping is None else BATCH
+    done, before = 0, dict(starts)
+    while done < total:
+        done, size = min(total, done + size), min(2 * size, LARGEST_STEP)
+        # Rounded up: the last step ends with the last message.
+        after = {place: start - (start - ends[place][1]) * done // total for place, start in starts.items()}
+        yield {place: (before[place], after[place]) for place in starts}
+        before = after
+
+
+def _messages(reader: Consumer, step: Ends) -> Iterator[Message]:
+    """Those of a step; what the client has brought from beyond it belongs to the next one."""
+    for message in read_with(reader, {place: start for place, (start, _) in step.items()}, step):
+        if (message.offset() or 0) < step[message.topic() or "", message.partition() or 0][1]:
+            yield message
 
 
 class _Reached:
