@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tocsin.console.diff import changed_fields
 from tocsin.console.state import Change
 from tocsin.console.yaml_export import document_of, names_of
-from tocsin.shared.configuration.records import Record, Settings
+from tocsin.shared.configuration.records import Answered, Record, Settings
 from tocsin.shared.headers import Headers, cloud_event
 from tocsin.shared.ids import NAMESPACE
 from tocsin.shared.schemas.base import Time, Wire
@@ -44,6 +44,8 @@ def audit_change(change: Change, before_names: Mapping[str, str], actor: str, no
         old, new = before.get(record_id), after.get(record_id)
         shown = new or old
         assert shown is not None
+        if isinstance(shown, Answered):
+            continue  # that a request was answered is no change of anybody's
         found.append(
             ConfigurationAudit(
                 id=str(uuid.uuid5(NAMESPACE, f"configuration\x1f{change.number}\x1f{record_id}\x1f{now_ms}")),

@@ -7,6 +7,8 @@ from tocsin.console.yaml_export import names_of
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.records import Notification, Record, Token, User
 
+SEEN_WITHIN_SECONDS = 5.0
+
 
 class Directory:
     """Records by kind, id and name. Used from one event loop."""
@@ -26,6 +28,10 @@ class Directory:
         elif current.records is not self._state.records:
             self._show(State(current.change, current.records, self._follower.unreadable))
         return self._state
+
+    def wait_for(self, change: int) -> bool:
+        """Until this change is to be seen here; from any thread."""
+        return self._written.change >= change or self._follower.wait_for(change, SEEN_WITHIN_SECONDS)
 
     def written(self, change: Change) -> None:
         """A durable change made here is visible here at once, not only when it has come back."""

@@ -13,6 +13,7 @@ from tocsin.console.drafts import Draft, Named
 from tocsin.console.findings import Findings, RefusedError
 from tocsin.console.json_nodes import PLACE, to_node
 from tocsin.console.plan import Plan, Planner
+from tocsin.console.repeats import done_before, in_hand, with_key
 from tocsin.console.state import Change, ConflictError, Delete, Operation, Put, State
 from tocsin.console.store import Store, WriterFencedError
 from tocsin.console.yaml_fields import Reader
@@ -97,9 +98,10 @@ class Editor:
             return plan.operations()
 
         await self.write(build, actor)
-        found = self._directory.get(kind, made[0])
+        its_id = made[0] if made else record_id or create_as or ""  # nothing is made by a write that was done before
+        found = self._directory.get(kind, its_id)
         if found is None:
-            raise GoneError(kind, made[0])  # somebody else deleted it in this very moment
+            raise GoneError(kind, its_id)  # somebody else deleted it in this very moment, or since
         return found
 
     def plan(
@@ -187,12 +189,25 @@ class Editor:
         return found
 
     async def write(self, build: Callable[[State], Sequence[Operation]], actor: str) -> Change | None:
-        """One change by the fenced writer. Raises what `build` and the store raise."""
+        """One change by the fenced writer; None when there was nothing to change, or it was done before under its key.
+
+        Raises what `build` and the store raise.
+        """
         store = Store(self._settings, actor, self._clock)
+        keyed, seen = in_hand.get(), 0
+
+        def once(state: State) -> Sequence[Operation]:
+            nonlocal seen
+            seen, now = state.change, self._clock.now_ms()
+            if done_before(state, keyed, now):
+                return ()
+            operations = build(state)
+            return operations if keyed is None else with_key(state, operations, keyed, now)
+
         async with self._lock:
             for tried in range(FENCED_TRIES):
                 try:
-                    change = await asyncio.to_thread(store.write, build)
+                    change = await asyncio.to_thread(store.write, once)
                     break
                 except WriterFencedError:
                     if tried == FENCED_TRIES - 1:
@@ -200,6 +215,9 @@ class Editor:
                     await asyncio.sleep(random.uniform(0.05, 0.3) * (tried + 1))  # noqa: S311  spreads, no secret
         if change is not None:
             self._directory.written(change)
+        else:
+            # What stands there may be another console's, of a moment ago.
+            await asyncio.to_thread(self._directory.wait_for, seen)
         return change
 
 

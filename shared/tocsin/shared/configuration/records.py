@@ -286,7 +286,8 @@ class User(Record):
 
     kind: ClassVar[str] = "user"
     role: Role
-    password_hash: str  # Argon2id, in PHC form
+    password_hash: str  # Argon2id, in PHC form; empty: no password signs in
+    issuer: str | None = None  # of the identity provider that the account is from
     password_changed_at: Time = 0  # sessions made before are void
     disabled: bool = False
 
@@ -302,8 +303,27 @@ class Token(Record):
     expires_at: Time | None = None  # none: never
 
 
+class Answered(Record):
+    """A write with an `Idempotency-Key` has been done: whoever sends it again does not do it again."""
+
+    kind: ClassVar[str] = "answered"
+    fingerprint: str  # SHA-256 of the request
+    until: Time  # from then on the key may be used anew
+
+
 AnyRecord = (
-    Sensor | Group | Schedule | Notification | Recipient | Silence | Dismissal | Forgetting | Settings | User | Token
+    Sensor
+    | Group
+    | Schedule
+    | Notification
+    | Recipient
+    | Silence
+    | Dismissal
+    | Forgetting
+    | Settings
+    | User
+    | Token
+    | Answered
 )
 RECORD_TYPES: dict[str, type[Record]] = {
     model.kind: model
@@ -319,5 +339,6 @@ RECORD_TYPES: dict[str, type[Record]] = {
         Settings,
         User,
         Token,
+        Answered,
     )
 }

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a write that is sent again gets the answer it got before.
 
-Answers are remembered by this process for a day. A create is safe beyond that: its record's id is made from the key,
-so a repeat after a restart finds the record there.
+The answers themselves are remembered by this process for a day. That a write was done is remembered by the topic, with
+the change it made (repeats.py): a repeat after a restart, or at another console, finds it done and is answered from
+what stands there now. A created record's id is made from the key.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from tocsin.console.access.roles import Caller
+from tocsin.console.repeats import LIFETIME_MS, Keyed, KeyReusedError, done_before, in_hand
+from tocsin.console.web.context import console
 from tocsin.console.web.problems import ProblemError
 from tocsin.shared.ids import NAMESPACE
 
 HEADER = "Idempotency-Key"
-LIFETIME_MS = 24 * 3_600_000
 MAX_REMEMBERED = 5_000
 MAX_KEY = 255
 KEPT_HEADERS = ("ETag", "Location", "Content-Type")
@@ -58,14 +60,26 @@ class Idempotency:
             while len(self._answers) > MAX_REMEMBERED:
                 self._answers.popitem(last=False)
         if known.fingerprint != digest:
-            raise ProblemError(422, f"this {HEADER} was used for another request")
+            raise KeyReusedError
         async with known.lock:
             if known.status:
                 return web.Response(status=known.status, body=known.body, headers=known.headers)
-            response = await work()  # a refusal raises, and may be tried again under the same key
+            keyed = Keyed.of(who.id, key, digest, now_ms)
+            done_before(console(request).directory.state, keyed, now_ms)
+            token = in_hand.set(keyed)
+            try:
+                response = await work()  # a refusal raises, and may be tried again under the same key
+            finally:
+                in_hand.reset(token)
             known.status, known.body = response.status, bytes(response.body or b"")  # type: ignore[arg-type]
             known.headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
             return response
+
+
+def is_repeat(request: web.Request) -> bool:
+    """Whether the topic says that the request in hand was done before."""
+    services = console(request)
+    return done_before(services.directory.state, in_hand.get(), services.clock.now_ms())
 
 
 def id_from_key(request: web.Request, who: Caller, kind: str) -> str | None:

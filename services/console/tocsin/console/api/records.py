@@ -9,7 +9,7 @@ from aiohttp import web
 
 from tocsin.console.access.roles import Need
 from tocsin.console.api.documents import DOCUMENTS, SHOWN, page_model, show, without_identity
-from tocsin.console.api.idempotency import Idempotency, id_from_key
+from tocsin.console.api.idempotency import Idempotency, id_from_key, is_repeat
 from tocsin.console.api.requests import (
     CURSOR,
     LIMIT,
@@ -161,7 +161,8 @@ class _Handlers:
         record_id = request.match_info["id"]
 
         async def work() -> web.Response:
-            find(services, self._kind, record_id)
+            if not is_repeat(request):
+                find(services, self._kind, record_id)
             await services.editor.delete(self._kind, record_id, who.actor, expected_revision(request))
             return web.Response(status=204)
 

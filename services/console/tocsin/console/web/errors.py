@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from tocsin.console.editor import GoneError, StaleError
 from tocsin.console.findings import RefusedError
+from tocsin.console.repeats import KeyReusedError
 from tocsin.console.state import ConflictError
 from tocsin.console.web.guard import is_api
 from tocsin.console.web.problems import ProblemError, unprocessable
@@ -37,7 +38,7 @@ def problem_of(error: Exception) -> ProblemError | None:  # a table, one line a 
         case ConflictError():
             return ProblemError(409, str(error))
         case UsageError():
-            return ProblemError(400, str(error))
+            return ProblemError(422 if isinstance(error, KeyReusedError) else 400, str(error))
         case BrokerError():
             return ProblemError(503, str(error), headers={"Retry-After": "1"})
         case TocsinError():
