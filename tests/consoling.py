@@ -149,11 +149,19 @@ class Client:
             connection.request(method, path, data, given)
             response = connection.getresponse()
             answer = Answer(response.status, dict(response.headers.items()), response.read())
+            cookies = response.headers.get_all("Set-Cookie") or []
         finally:
             connection.close()
-        if "Set-Cookie" in answer.headers:
-            self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
+        if cookies:
+            answer.headers["Set-Cookie"] = "\n".join(cookies)
+            self._keep(cookies)
         return answer
+
+    def _keep(self, cookies: list[str]) -> None:
+        """As a browser: one that is set to nothing is gone."""
+        kept = dict(one.split("=", 1) for one in self.cookie.split("; ") if one)
+        kept |= dict(one.partition(";")[0].split("=", 1) for one in cookies)
+        self.cookie = "; ".join(f"{name}={value}" for name, value in kept.items() if value.strip('"'))
 
     def get(self, path: str, **headers: str) -> Answer:
         return self("GET", path, **headers)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from tocsin.console.access.id_tokens import Identity, SignInRefusedError
 from tocsin.console.access.keys import hint_of, new_token, token_hash
 from tocsin.console.access.passwords import check_password, hash_password
 from tocsin.console.access.roles import ROLES, SCOPES
 from tocsin.console.state import ConflictError, Delete, Operation, Put, State
-from tocsin.shared.configuration.names import check_name
+from tocsin.shared.configuration.names import MAX_NAME_LENGTH, check_name
 from tocsin.shared.configuration.records import Role, Scope, Token, User
 from tocsin.shared.errors import UsageError
+from tocsin.shared.ids import NAMESPACE
 
 
 class AccountError(UsageError):
@@ -42,9 +46,31 @@ def new_user(record_id: str, name: str, role: str, password: str, now_ms: int) -
 
 def with_password(user: User, password: str, now_ms: int) -> User:
     """Every session of the user ends. Raises AccountError."""
+    if user.issuer is not None:
+        raise AccountError("password", f"{user.name!r} signs in through {user.issuer}")
     for problem in check_password(password, user.name):
         raise AccountError("password", problem)
     return user.model_copy(update={"password_hash": hash_password(password), "password_changed_at": now_ms})
+
+
+def provided_user(state: State, issuer: str, who: Identity, role: Role) -> tuple[User, list[Operation]]:
+    """The account of somebody whom an identity provider knows, and what has to be written so that it is as it says.
+
+    Their name is that of the first time; where somebody else has it here, it is not theirs, and says where it is from.
+    Raises SignInRefusedError when the account is disabled.
+    """
+    record_id = str(uuid.uuid5(NAMESPACE, f"oidc\x1f{issuer}\x1f{who.subject}"))
+    known = state.by_id(record_id)
+    if isinstance(known, User):
+        if known.disabled:
+            raise SignInRefusedError("this account is disabled")
+        user = known.model_copy(update={"role": role})
+        return user, [] if known.role == role else [Put(user)]
+    host = urlsplit(issuer).netloc
+    names = (who.name, f"{who.name} ({host})", f"{who.name[:100]} ({record_id})")
+    name = next(one for one in names if len(one) <= MAX_NAME_LENGTH and state.find(User.kind, one) is None)
+    made = User(id=record_id, name=name, role=role, password_hash="", issuer=issuer)
+    return made, [Put(made, 0)]
 
 
 def new_api_token(record_id: str, name: str, scope: str, created_by: str, expires_at: int | None) -> NewToken:

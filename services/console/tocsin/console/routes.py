@@ -22,6 +22,7 @@ from tocsin.console.pages.deliveries import delivery_pages
 from tocsin.console.pages.recipients import recipient_pages
 from tocsin.console.pages.records import record_pages
 from tocsin.console.pages.sign_in import sign_in_routes
+from tocsin.console.pages.sign_in_oidc import oidc_routes
 from tocsin.console.pages.watching import watching_pages
 from tocsin.console.web.live import live
 from tocsin.console.web.routes import Route
@@ -46,6 +47,7 @@ def page_routes() -> list[Route]:
         *delivery_pages(),
         *account_pages(),
         *sign_in_routes(),
+        *oidc_routes(),
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.schemas.base import Duration
@@ -21,6 +23,15 @@ class ConsoleSettings(DispatcherSettings):
     console_behind_proxy: bool = Field(
         default=False, description="a proxy in front sets X-Forwarded-For: failed sign-ins are counted by it"
     )
+    oidc_issuer: str | None = Field(default=None, description="of the identity provider; none: local accounts only")
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    oidc_client_secret_file: Path | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_name_claim: str = Field(default="preferred_username", description="how somebody is called here")
+    oidc_roles_claim: str = Field(default="groups", description="what `oidc_roles` looks at; a.b is a field b of a")
+    oidc_roles: str = Field(default="", description="ROLE=GROUP, with commas; * is everybody the provider signs in")
+    oidc_label: str = Field(default="Sign in with single sign-on", description="of the button")
     console_dry_run_readings: int = Field(
         default=1_000_000, ge=1, description="messages that a rule is tried on at most, the newest"
     )

@@ -54,7 +54,7 @@ def document_of(record: Record, names: Mapping[str, str]) -> Document:
     elif isinstance(record, Recipient):
         found |= _recipient(record, names)
     elif isinstance(record, User):
-        found |= _given(role=record.role, disabled=record.disabled or None)
+        found |= _given(role=record.role, disabled=record.disabled or None, issuer=record.issuer)
         found |= {"password": KEEP, "password_changed_at": format_rfc3339(record.password_changed_at)}
     elif isinstance(record, Token):
         expires = None if record.expires_at is None else format_rfc3339(record.expires_at)

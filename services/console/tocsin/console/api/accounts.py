@@ -96,6 +96,7 @@ class ShownUser(BaseModel):
     name: str
     role: Role
     disabled: bool
+    issuer: str | None = None  # of the identity provider that the account is from
     revision: int
     updated_at: str
 
@@ -117,7 +118,7 @@ def shown(record: Record) -> dict[str, Any]:
             rest = {"scope": record.scope, "hint": record.hint, "created_by": record.created_by}
             return {**head, **rest, "expires_at": expires, **tail}
         case User():
-            return {**head, "role": record.role, "disabled": record.disabled, **tail}
+            return {**head, "role": record.role, "disabled": record.disabled, "issuer": record.issuer, **tail}
         case _:
             raise TypeError(record.kind)
 

@@ -38,21 +38,21 @@ def sign_in_routes() -> list[Route]:
 
 async def show(request: web.Request) -> web.StreamResponse:
     if request[CALLER] is not None:
-        return see_other(_next(request.query.get("next")))
-    return _page(request, console(request))
+        return see_other(own_path(request.query.get("next")))
+    return sign_in_page(request)
 
 
-def _page(
-    request: web.Request, services: Console, problem: str = "", status: int = 200, name: str = ""
-) -> web.Response:
+def sign_in_page(request: web.Request, problem: str = "", status: int = 200, name: str = "") -> web.Response:
+    services = console(request)
     return render(
         request,
         "sign_in.html",
         status,
         problem=problem,
         name=name,
-        next=_next(request.query.get("next")),
-        no_users=not services.directory.has_users(),
+        next=own_path(request.query.get("next")),
+        no_users=not services.directory.has_users() and services.oidc is None,
+        oidc=services.oidc.policy.label if services.oidc else "",
     )
 
 
@@ -65,19 +65,19 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     if wait := services.throttle.wait_ms(name, address, now):
         minutes = -(-wait // 60_000)
         problem = f"Too many failed sign-ins. Try again in {minutes} minute{'' if minutes == 1 else 's'}."
-        response = _page(request, services, problem, 429, name)
+        response = sign_in_page(request, problem, 429, name)
         response.headers["Retry-After"] = str(-(-wait // 1000))
         return response
     user = services.directory.user(name)
-    known = None if user is None or user.disabled else user.password_hash
+    known = None if user is None or user.disabled else user.password_hash or None
     async with _HASHING:
         right = await asyncio.to_thread(verify_password, password[:2_000], known)
     if user is None or not right:
         services.throttle.failed(name, address, now)
         log.warning("sign-in failed", name=name[:64], address=address)
-        return _page(request, services, "That name and password do not go together.", 401, name)
+        return sign_in_page(request, "That name and password do not go together.", 401, name)
     services.throttle.succeeded(name)
-    return _signed_in(services, user, _next(request.query.get("next")))
+    return signed_in(services, user, own_path(request.query.get("next")))
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
@@ -115,10 +115,11 @@ async def make_first(request: web.Request) -> web.StreamResponse:
         return [Put(user, 0)]
 
     await services.editor.write(build, f"user:{user.name}")
-    return _signed_in(services, user, "/")
+    return signed_in(services, user, "/")
 
 
-def _signed_in(services: Console, user: User, path: str) -> web.StreamResponse:
+def signed_in(services: Console, user: User, path: str) -> web.Response:
+    """A session begins."""
     _, cookie = services.sessions.begin(user.id, services.clock.now_ms())
     response = see_other(path)
     response.set_cookie(
@@ -149,7 +150,7 @@ def _check_origin(request: web.Request) -> None:
         raise ProblemError(403, "this form was sent by another site")
 
 
-def _next(path: str | None) -> str:
+def own_path(path: str | None) -> str:
     """A path of ours and nothing else: `//evil` and `/\\evil` lead elsewhere."""
     if not path or not path.startswith("/") or path[1:2] in ("/", "\\") or any(letter < " " for letter in path):
         return "/"

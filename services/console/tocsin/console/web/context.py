@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tocsin.console.access.oidc import Oidc
 from tocsin.console.access.roles import Caller
 from tocsin.console.access.sessions import Session, Sessions
 from tocsin.console.access.throttle import Throttle
@@ -48,6 +49,7 @@ class Console:
     feed: Feed
     dry_runs: DryRuns
     lag: LagFeed
+    oidc: Oidc | None = None
 
 
 CONSOLE: web.AppKey[Console] = web.AppKey("console", Console)
