@@ -31,11 +31,12 @@ lint: setup  ## Check style, format and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-bench: setup  ## Measure the detector, the dispatcher, the whole pipeline and the back-test beside their references
+bench: setup  ## Measure detector, dispatcher, whole pipeline, console and back-test beside their references
 	@$(BIN)/tocsin bench detector $(ARGS)
 	@$(BIN)/tocsin bench series $(ARGS)
 	@$(BIN)/tocsin bench pipeline $(ARGS)
 	@$(BIN)/tocsin bench dispatcher $(ARGS)
+	@$(BIN)/tocsin bench console $(ARGS)
 	@$(BIN)/tocsin bench backtest $(ARGS)
 
 faults: setup  ## Kill and restart everything in the middle of a run; nothing may be lost

@@ -11,6 +11,7 @@ _BENCHES = {
     "series": ("tocsin.deploy.bench.many_series:command", "A million series in the detector: memory, and a start."),
     "pipeline": ("tocsin.deploy.bench.pipeline:command", "From a reading to its webhook: latency, stage by stage."),
     "backtest": ("tocsin.deploy.bench.backtest:backtest", "Readings a second, beside Python's csv module."),
+    "console": ("tocsin.deploy.bench.console:command", "How soon lists answer in a large deployment."),
     "dispatcher": ("tocsin.deploy.bench.dispatcher:command", "Webhooks a second, beside a bare aiohttp loop."),
 }
 

@@ -12,11 +12,12 @@ from tocsin.shared.configuration.records import Group, Notification
 Matches = Callable[[str, Mapping[str, str]], bool]
 
 
-async def systems_now(services: Console, notification_id: str) -> list[str]:
-    """Those the detectors count as matched, sorted; of a notification that is gone, none."""
+async def systems_now(services: Console, notification_id: str, limit: int, after: str = "") -> tuple[list[str], int]:
+    """Some of those the detectors count as matched, sorted, and how many there are; of one that is gone, none."""
     if services.directory.get(Notification.kind, notification_id) is None:
-        return []
-    return await services.queries.matched_systems(notification_id)
+        return [], 0
+    names = await services.queries.matched_systems(notification_id, after, limit)
+    return names, await services.queries.matched_count(notification_id)
 
 
 async def notifications_matched(services: Console, system: str) -> list[tuple[Notification, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import cache
 
+from tocsin.console.access.oidc import Oidc, OidcPolicy
 from tocsin.console.access.sessions import Sessions
 from tocsin.console.access.throttle import Throttle
 from tocsin.console.cli.configuration import key_ring
@@ -47,8 +48,9 @@ def build_console(
     rules = Rules(policy, settings.retry_tiers)
     hub = Hub(asyncio.get_running_loop())
     database, systems = Database(), Systems()
-    feed = Feed(settings, database, health, hub.changed)
-    systems_feed = SystemsFeed(settings, systems, hub.changed)
+    feed = Feed(settings, database, health, clock, hub.changed)
+    systems_feed = SystemsFeed(settings, systems, clock, hub.changed)
+    provider = OidcPolicy.of(settings)
     policy_of_runs = DryRunPolicy(settings.console_dry_run_readings, settings.console_dry_run_time / 1000)
     dry_runs = DryRuns(settings, policy_of_runs)
     lag = LagFeed(settings, clock, hub.changed)
@@ -79,4 +81,5 @@ def build_console(
         feed=feed,
         dry_runs=dry_runs,
         lag=lag,
+        oidc=Oidc(provider, clock) if provider else None,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from tocsin.console.api.documents import page_model
-from tocsin.console.api.idempotency import Idempotency
+from tocsin.console.api.idempotency import Idempotency, is_repeat
 from tocsin.console.api.requests import (
     CURSOR,
     LIMIT,
@@ -45,6 +45,7 @@ from tocsin.console.dismissing import dismiss_activation
 from tocsin.console.matching import systems_now, triggered_by_system
 from tocsin.console.models.database import Row
 from tocsin.console.models.queries import ACTIVATION_STATES, DELIVERY_STATES, Page, Wanted
+from tocsin.console.models.systems import UNHEARD
 from tocsin.console.replaying import replay
 from tocsin.console.web.context import caller, console
 from tocsin.console.web.problems import not_found
@@ -244,14 +245,14 @@ async def show_activation(request: web.Request) -> web.StreamResponse:
 
 async def list_affected(request: web.Request) -> web.StreamResponse:
     found = await _activation(request)
-    after = cursor_of(request, str)
+    cursor, limit = cursor_of(request, str), limit_of(request)
+    after = cursor[0] if cursor else ""
     if choice_of(request, "at", ("activation", "now")) != "activation" and found["state"] == "active":
-        names = await systems_now(console(request), found["notification"]["id"])
-        total = len(names)
+        names, total = await systems_now(console(request), found["notification"]["id"], limit + 1, after)
     else:
         names, total = await console(request).queries.systems_at_activation(found), found["systems_total"]
-    names = [name for name in names if after is None or name > after[0]]
-    page = names[: limit_of(request)]
+        names = [name for name in names if name > after]
+    page = names[:limit]
     more = len(names) > len(page)
     return answer({"items": page, "next": encode_cursor([page[-1]]) if more else None, "total": total})
 
@@ -329,14 +330,14 @@ async def replay_letters(request: web.Request) -> web.Response:
 async def list_systems(request: web.Request) -> web.StreamResponse:
     services = console(request)
     after, limit = cursor_of(request, str), limit_of(request)
-    search = request.query.get("search", "").casefold()
-    names = await asyncio.to_thread(services.systems.names)
-    fitting = (name for name in names if (after is None or name > after[0]) and search in name.casefold())
-    page = list(islice(fitting, limit + 1))
+    search = request.query.get("search", "")
+    names = await asyncio.to_thread(services.systems.names, search)
+    first = bisect_right(names, after[0]) if after else 0
+    page = names[first : first + limit + 1]
     triggered = await triggered_by_system(services, page[:limit])
     items: list[dict[str, Any]] = []
     for name in page[:limit]:
-        view = services.systems.by_name[name]
+        view = services.systems.by_name.get(name, UNHEARD)
         row = {"name": name, "heard": format_rfc3339(view.heard), "tags": dict(view.tags)}
         items.append({**row, "triggered": len(triggered.get(name, ()))})
     return answer({"items": items, "next": encode_cursor([page[limit - 1]]) if len(page) > limit else None})
@@ -356,7 +357,7 @@ async def dismiss(request: web.Request) -> web.Response:
     only_fields(document, "comment")
     comment = text_field(document, "comment", required=False) or ""
     activation_id = request.match_info["id"]
-    done = await dismiss_activation(services, activation_id, caller(request).actor, comment)
+    done = await dismiss_activation(services, activation_id, caller(request).actor, comment) or is_repeat(request)
     return answer({"id": activation_id, "dismissed": done})
 
 

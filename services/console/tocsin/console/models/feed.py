@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from tocsin.console.models.database import Database
 from tocsin.console.models.folding import TOPICS, Batch, Stands
+from tocsin.console.models.hub import RELOAD
+from tocsin.console.models.keeping import forget, retentions
 from tocsin.dispatcher.reading import PartitionKey, ends_of
 from tocsin.shared import kafka
+from tocsin.shared.clock import Clock
 from tocsin.shared.headers import header
 from tocsin.shared.schemas.system import UNTIL_HEADER
 from tocsin.shared.settings import CommonSettings
@@ -20,7 +24,13 @@ from tocsin.shared.telemetry.logs import logger
 
 log = logger(__name__)
 
-BATCH = 5_000
+BATCH, FIRST_BATCH = 5_000, 20_000
+"""Messages of one transaction, and of one before what was there at the start has been read."""
+
+QUEUED_KB = 2 << 10
+"""Of each partition, in the client: its own default would be 64 MB."""
+
+FORGET_EVERY_SECONDS = 600.0
 PAUSE_SECONDS = 5.0
 """Before starting over when the broker or the disk has failed in a way the client does not mend by itself."""
 
@@ -29,9 +39,15 @@ class Feed:
     """`progress` is safe to read from any thread."""
 
     def __init__(
-        self, settings: CommonSettings, database: Database, health: Health, changed: Callable[[set[str]], None]
+        self,
+        settings: CommonSettings,
+        database: Database,
+        health: Health,
+        clock: Clock,
+        changed: Callable[[set[str]], None],
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._database = database
         self._health = health
         self._changed = changed
@@ -49,6 +65,7 @@ class Feed:
         return 1.0 if self.caught_up.is_set() else min(0.999, self._read / self._total)
 
     def start(self) -> None:
+        self._health.waiting("read models", "starting")
         self._thread.start()
 
     def close(self) -> None:
@@ -69,12 +86,22 @@ class Feed:
 
     def _follow(self) -> None:
         reader = kafka.consumer(
-            self._settings.kafka, f"tocsin-console-{uuid.uuid4()}", enable_partition_eof=True, fetch_wait_max_ms=50
+            self._settings.kafka,
+            f"tocsin-console-{uuid.uuid4()}",
+            enable_partition_eof=True,
+            fetch_wait_max_ms=50,
+            queued_max_messages_kbytes=QUEUED_KB,
         )
+        forgetting: Iterator[int] = iter(())
+        forget_at = 0.0
         try:
+            kept = retentions(self._settings)
             self._assign(reader)
             while not self._closing.is_set():
-                self._take(reader.consume(BATCH, 0.1))
+                self._take(reader.consume(BATCH if self.caught_up.is_set() else FIRST_BATCH, 0.1))
+                if self.caught_up.is_set() and next(forgetting, None) is None and time.monotonic() >= forget_at:
+                    forget_at = time.monotonic() + FORGET_EVERY_SECONDS
+                    forgetting = forget(self._database, kept, self._clock.now_ms())
         finally:
             reader.close()
 
@@ -91,7 +118,7 @@ class Feed:
         self._note_caught_up()
 
     def _take(self, messages: list[Message]) -> None:
-        batch = Batch()
+        batch = Batch(watched=self.caught_up.is_set())
         for message in messages:
             error = message.error()
             if error is None:
@@ -121,7 +148,7 @@ class Feed:
         if not self._ends:
             self._health.ready("read models")
             self.caught_up.set()
-            self._changed({"reload"})
+            self._changed({RELOAD})
         else:
             self._health.waiting("read models", f"{self.progress:.0%} read")
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
+from tocsin.console.models.lives import LIVES, REPLAYED, Life, decode_audit
 from tocsin.shared.errors import CodecError
 from tocsin.shared.schemas.activation import Activation
-from tocsin.shared.schemas.audit import TERMINAL
 from tocsin.shared.schemas.delivery import DeadLetter
 from tocsin.shared.schemas.event import NotificationEvent
 from tocsin.shared.schemas.recipient_state import RecipientState
@@ -27,56 +27,20 @@ from tocsin.shared.topics import (
     SENSOR_CHANGES,
 )
 
-ROUTED = """
-INSERT INTO deliveries (id, replay, event_id, activation_id, notification_id, notification, recipient_id, recipient,
-    routed_at, updated_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')
-ON CONFLICT (id) DO UPDATE SET replay = excluded.replay, updated_at = excluded.updated_at, state = 'waiting',
-    attempts = 0, outcome = NULL, reason = NULL, status = NULL, next_at = NULL WHERE excluded.replay > replay
-"""
-ATTEMPT = """
-UPDATE deliveries SET attempts = max(attempts, ?), channel = ?, outcome = ?, reason = ?, status = ?, latency_ms = ?,
-    next_at = ?, updated_at = ?, state = CASE WHEN state IN ('waiting', 'retrying') THEN 'retrying' ELSE state END
-WHERE id = ? AND replay = ?
-"""
-ENDED = (
-    "UPDATE deliveries SET state = ?, reason = coalesce(?, reason), updated_at = ?, next_at = NULL "
-    "WHERE id = ? AND replay = ?"
-)
-STEP = "INSERT INTO steps (delivery_id, replay, time, kind, attempt, record) VALUES (?, ?, ?, ?, ?, ?)"
 ACTIVATION = "INSERT OR REPLACE INTO activations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 EVENT = "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)"
 CHANGE = "INSERT OR IGNORE INTO changes VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-LETTER = "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?, ?, ?)"
+LETTER = (
+    "INSERT OR IGNORE INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, "
+    "? >= coalesce((SELECT replay FROM deliveries WHERE id = ?), 0))"
+)
 STANDING = "INSERT OR REPLACE INTO recipient_states VALUES (?, ?)"
 MATCHED = "INSERT OR IGNORE INTO matched (notification_id, system, place, since) VALUES (?, ?, ?, ?)"
 UNMATCHED = "UPDATE matched SET until = ? WHERE notification_id = ? AND system = ? AND place < ? AND until IS NULL"
 STATE = "INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
-ORDER = (ROUTED, ATTEMPT, ENDED, STEP, ACTIVATION, EVENT, CHANGE, LETTER, STANDING, STATE, MATCHED, UNMATCHED)
+ORDER = (*LIVES, ACTIVATION, EVENT, CHANGE, LETTER, REPLAYED, STANDING, STATE, MATCHED, UNMATCHED)
 """A batch may hold all of a delivery's life: its beginning is written first."""
-
-
-class _Ref(msgspec.Struct):
-    id: str
-    name: str
-
-
-class _Audit(msgspec.Struct):
-    kind: str
-    delivery_id: str
-    event_id: str
-    activation_id: str
-    notification: _Ref
-    recipient: _Ref
-    time: str
-    replay: int = 0
-    channel: str | None = None
-    attempt: int | None = None
-    outcome: str | None = None
-    reason: str | None = None
-    status: int | None = None
-    latency_ms: float | None = None
-    next_attempt_at: str | None = None
 
 
 class _Change(msgspec.Struct):
@@ -105,7 +69,6 @@ class _Configured(msgspec.Struct):
     name: str
 
 
-_audit = msgspec.json.Decoder(_Audit)
 _change = msgspec.json.Decoder(_Change)
 _matched = msgspec.json.Decoder(_Matched)
 _configured = msgspec.json.Decoder(_Configured)
@@ -126,8 +89,10 @@ _ANYWHERE = Stands()
 class Batch:
     """Rows to write, and what has changed for those who watch."""
 
+    watched: bool = True  # somebody wants to know what has changed
     rows: dict[str, list[Sequence[Any]]] = field(default_factory=lambda: defaultdict(list))
     touched: set[str] = field(default_factory=set)
+    lives: dict[tuple[str, int], Life] = field(default_factory=dict)
     unreadable: int = 0
 
     def add(self, topic: str, key: bytes | None, value: bytes | None, stands: Stands = _ANYWHERE) -> None:
@@ -142,24 +107,26 @@ class Batch:
         except (msgspec.MsgspecError, ValueError, RecursionError, CodecError):
             self.unreadable += 1
 
+    def touch(self, *names: str) -> None:
+        self.touched.update(names)
+
     def statements(self) -> list[tuple[str, list[Sequence[Any]]]]:
+        for (delivery, replay), life in self.lives.items():
+            for sql, row in life.rows(delivery, replay):
+                self.rows[sql].append(row)
+        self.lives.clear()
         return [(sql, self.rows[sql]) for sql in ORDER if self.rows[sql]]
 
 
 def _fold_audit(batch: Batch, value: bytes) -> None:
-    one = _audit.decode(value)
-    time, ids = parse_rfc3339(one.time), (one.delivery_id, one.replay)
-    if one.kind == "routed":
-        refs = (one.notification.id, one.notification.name, one.recipient.id, one.recipient.name)
-        batch.rows[ROUTED].append((*ids, one.event_id, one.activation_id, *refs, time, time))
-    elif one.kind == "attempt":
-        next_at = None if one.next_attempt_at is None else parse_rfc3339(one.next_attempt_at)
-        facts = (one.attempt or 0, one.channel, one.outcome, one.reason, one.status, one.latency_ms, next_at, time)
-        batch.rows[ATTEMPT].append((*facts, *ids))
-    elif one.kind in TERMINAL:
-        batch.rows[ENDED].append((one.kind, one.reason, time, *ids))
-    batch.rows[STEP].append((*ids, time, one.kind, one.attempt, value))
-    batch.touched |= {"deliveries", f"recipient:{one.recipient.id}", f"delivery:{one.delivery_id}"}
+    one = decode_audit(value)
+    key = (one.delivery_id, one.replay)
+    life = batch.lives.get(key)
+    if life is None:
+        life = batch.lives[key] = Life()
+    life.add(one)
+    if batch.watched:
+        batch.touch("deliveries", f"recipient:{one.recipient.id}", f"delivery:{one.delivery_id}")
 
 
 def _fold_activation(batch: Batch, value: bytes) -> None:
@@ -167,30 +134,29 @@ def _fold_activation(batch: Batch, value: bytes) -> None:
     times = (one.activated_at, one.ended_at)
     head = (one.id, one.notification.id, one.notification.name, one.state)
     batch.rows[ACTIVATION].append((*head, *times, one.matched, one.reporting, value))
-    batch.touched |= {"activations", f"activation:{one.id}"}
+    batch.touch("activations", f"activation:{one.id}")
 
 
 def _fold_event(batch: Batch, value: bytes) -> None:
     one = NotificationEvent.decode(value)
     batch.rows[EVENT].append((one.id, one.activation_id, one.notification.id, one.kind, one.time, value))
-    batch.touched |= {"activations", f"activation:{one.activation_id}"}
+    batch.touch("activations", f"activation:{one.activation_id}")
 
 
 def _fold_configured(batch: Batch, value: bytes) -> None:
     one = _configured.decode(value)
     row = (one.id, parse_rfc3339(one.time), one.actor, one.action, one.kind, one.record_id, one.name, value)
     batch.rows[CHANGE].append(row)
-    batch.touched |= {"configuration", f"record:{one.record_id}"}
+    batch.touch("configuration", f"record:{one.record_id}")
 
 
 def _fold_letter(batch: Batch, value: bytes) -> None:
     one = DeadLetter.decode(value)
     delivery = one.delivery
     ids = (delivery.id, delivery.replay)
-    batch.rows[LETTER].append(
-        (*ids, one.time, delivery.recipient.id, delivery.event.notification.id, one.reason, value)
-    )
-    batch.touched.add("dead-letters")
+    about = (one.time, delivery.recipient.id, delivery.event.notification.id, one.reason, value)
+    batch.rows[LETTER].append((*ids, *about, delivery.replay, delivery.id))
+    batch.touch("dead-letters")
 
 
 def _fold_standing(batch: Batch, key: bytes | None, value: bytes | None) -> None:
@@ -198,7 +164,7 @@ def _fold_standing(batch: Batch, key: bytes | None, value: bytes | None) -> None
     recipient = (key or b"").decode()
     standing = RecipientState() if value is None else RecipientState.decode(value)
     batch.rows[STANDING].append((recipient, standing.encode()))
-    batch.touched |= {"recipients", f"recipient:{recipient}"}
+    batch.touch("recipients", f"recipient:{recipient}")
 
 
 def _fold_matched(batch: Batch, key: bytes | None, value: bytes | None, stands: Stands) -> None:
@@ -209,7 +175,7 @@ def _fold_matched(batch: Batch, key: bytes | None, value: bytes | None, stands: 
     else:
         since = parse_rfc3339(_matched.decode(value).since)
         batch.rows[MATCHED].append((notification_id, system, stands.offset, since))
-    batch.touched |= {"systems", f"system:{system}"}
+    batch.touch("systems", f"system:{system}")
 
 
 def _fold_change(batch: Batch, value: bytes) -> None:
@@ -217,7 +183,7 @@ def _fold_change(batch: Batch, value: bytes) -> None:
     series = (one.sensor_id, one.system, one.instance or "")
     facts = (one.sensor, one.metric, one.state, one.level, one.value, parse_rfc3339(one.time))
     batch.rows[STATE].append((*series, *facts))
-    batch.touched |= {"systems", f"system:{one.system}"}
+    batch.touch("systems", f"system:{one.system}")
 
 
 _FOLDS: dict[str, Callable[[Batch, bytes], None]] = {

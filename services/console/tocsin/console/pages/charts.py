@@ -98,8 +98,10 @@ def chart_of(systems: Systems, sensor: Sensor) -> Chart | None:
     found: list[tuple[str, Points]] = []
     for name in systems.names()[:2_000]:
         for (metric, instance), latest in list(systems.by_name[name].series.items()):
-            if metric == sensor.metric and latest.history and len(latest.history) > 1:
-                found.append((series_name(name, instance), list(latest.history)))
+            if metric != sensor.metric or latest.history is None:
+                continue
+            if len(points := latest.history.points()) > 1:
+                found.append((series_name(name, instance), points))
     found.sort(key=lambda one: -max(value for _, value in one[1]))
     return _drawn(found[:MAX_CURVES], sensor, ())
 

@@ -58,14 +58,14 @@ async def list_recipients(request: web.Request) -> web.StreamResponse:
     for notification in services.directory.notifications():
         for recipient_id in notification.recipient_ids:
             counts[recipient_id] = counts.get(recipient_id, 0) + 1
-    states = await services.queries.recipient_states()
+    states = await services.queries.recipient_states([one.id for one in page])
     return render(
         request,
         "recipients.html",
         rows=[(one, standing(one, states.get(one.id))) for one in page if isinstance(one, Recipient)],
         total=len(records),
         counts=counts,
-        newest=await services.queries.last_deliveries(),
+        newest=await services.queries.last_deliveries([one.id for one in page]),
         next_url=next_url(request, last),
     )
 
@@ -85,7 +85,7 @@ async def show_recipient(request: web.Request) -> web.StreamResponse:
         since=since_of(request),
     )
     page = await services.queries.deliveries(wanted, cursor_of(request, int, str), 50)
-    states = await services.queries.recipient_states()
+    states = await services.queries.recipient_states([recipient.id])
     return render(
         request,
         "recipient.html",

@@ -15,6 +15,7 @@ from tocsin.console.api.records import find, matching
 from tocsin.console.editor import StaleError
 from tocsin.console.findings import Findings, RefusedError
 from tocsin.console.matching import matcher_of, systems_in, systems_now
+from tocsin.console.models.systems import UNHEARD
 from tocsin.console.pages.charts import Chart, Timeline, chart_of, chart_of_trial, timeline_of
 from tocsin.console.pages.forms import by_pointer, form_of, see_other
 from tocsin.console.pages.lists import next_url, page_of
@@ -242,8 +243,8 @@ async def _beside_form(services: Console, kind: str, draft: Draft) -> dict[str, 
             names = await systems_in(services, matcher_of(services, group.id))
             return {"systems": names[:50], "total": len(names)}
         case Notification() as notification:
-            matched = await systems_now(services, notification.id)
-            return {"systems": matched[:50], "total": len(matched), **await _reporting(services, draft.document)}
+            matched, total = await systems_now(services, notification.id, 50)
+            return {"systems": matched, "total": total, **await _reporting(services, draft.document)}
         case None if kind == Notification.kind:
             return await _reporting(services, draft.document)
         case _:
@@ -261,6 +262,6 @@ async def _reporting(services: Console, document: Mapping[str, Any]) -> dict[str
     except (KeyError, ValueError):
         within = DEFAULT_REPORTING_WITHIN_MS
     since = services.clock.now_ms() - within
-    reporting = sum(services.systems.by_name[name].heard > since for name in members)
+    reporting = sum(services.systems.by_name.get(name, UNHEARD).heard > since for name in members)
     spoken = threshold_words(document.get("threshold"), reporting)
     return {"members": len(members), "reporting": reporting, "sentence": spoken}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from bisect import bisect_right
+
 from aiohttp import web
 
 from tocsin.console.api.requests import cursor_of
 from tocsin.console.dismissing import dismiss_activation as dismiss_by_hand
 from tocsin.console.matching import notifications_matched, systems_now, triggered_by_system
 from tocsin.console.models.queries import ACTIVATION_STATES, DAY_MS, Wanted
+from tocsin.console.models.systems import UNHEARD
 from tocsin.console.pages.charts import spark
 from tocsin.console.pages.forms import form_of, see_other, text
-from tocsin.console.pages.lists import next_url, page_of
+from tocsin.console.pages.lists import next_url
 from tocsin.console.pages.render import render
 from tocsin.console.standing import standing
 from tocsin.console.web.context import API_DOCUMENT, caller, console
@@ -19,6 +23,7 @@ from tocsin.console.web.routes import Route
 from tocsin.shared.configuration.records import DEFAULT_REPORTING_WITHIN_MS, Notification, Recipient
 
 SHOWN_SYSTEMS = 200
+PER_PAGE = 100
 MAX_COMMENT = 2_000
 
 
@@ -85,15 +90,18 @@ async def show_activation(request: web.Request) -> web.StreamResponse:
     if found is None:
         raise not_found(f"activation {request.match_info['id'][:64]}")
     deliveries = await services.queries.deliveries(Wanted(activation=found["id"]), None, 100)
-    affected = await systems_now(services, found["notification"]["id"]) if found["state"] == "active" else []
+    affected: list[str] = []
+    total = 0
+    if found["state"] == "active":
+        affected, total = await systems_now(services, found["notification"]["id"], SHOWN_SYSTEMS)
     return render(
         request,
         "activation.html",
         activation=found,
         deliveries=deliveries.rows,
         systems_then=(await services.queries.systems_at_activation(found))[:SHOWN_SYSTEMS],
-        systems_now=affected[:SHOWN_SYSTEMS],
-        affected=len(affected),
+        systems_now=affected,
+        affected=total,
     )
 
 
@@ -107,20 +115,21 @@ async def dismiss_activation(request: web.Request) -> web.StreamResponse:
 
 async def list_systems(request: web.Request) -> web.StreamResponse:
     services = console(request)
-    search = request.query.get("search", "").casefold()
-    names = [name for name in services.systems.names() if search in name.casefold()]
+    names = await asyncio.to_thread(services.systems.names, request.query.get("search", ""))
     if request.query.get("show") == "triggered":
         problems = await services.queries.systems_with_problems()
         names = [name for name in names if name in problems]
-    page, last = page_of(request, names, lambda name: name, 100)
+    after = cursor_of(request, str)
+    first = bisect_right(names, after[0]) if after else 0
+    page = names[first : first + PER_PAGE]
     triggered = await triggered_by_system(services, page)
     views = services.systems.by_name
     return render(
         request,
         "systems.html",
-        rows=[(name, views[name], len(triggered.get(name, ()))) for name in page],
+        rows=[(name, views.get(name, UNHEARD), len(triggered.get(name, ()))) for name in page],
         total=len(names),
-        next_url=next_url(request, last),
+        next_url=next_url(request, [page[-1]] if first + PER_PAGE < len(names) else None),
     )
 
 
@@ -133,7 +142,8 @@ async def show_system(request: web.Request) -> web.StreamResponse:
     if view is None and not states and not matched:
         raise not_found(f"system {name[:64]!r} that has been heard lately")
     series = sorted(view.series.items(), key=lambda one: (one[0][0], one[0][1] or "")) if view else []
-    rows = [(metric, instance, latest, spark(list(latest.history or ()))) for (metric, instance), latest in series]
+    points = [latest.history.points() if latest.history else [] for _, latest in series]
+    rows = [(*name, latest, spark(its)) for (name, latest), its in zip(series, points, strict=True)]
     return render(request, "system.html", name=name, view=view, rows=rows[:500], states=states, matched=matched)
 
 

@@ -48,7 +48,7 @@ if (live.length && window.EventSource) {
     }
   };
   const soon = () => { if (!waiting) waiting = setTimeout(refresh, 250); };
-  const source = new EventSource("/live");
+  const source = new EventSource(`/live?topics=${encodeURIComponent([...topics].join(" "))}`);
   source.onopen = () => badge?.classList.add("on");
   source.onerror = () => badge?.classList.remove("on");
   source.addEventListener("changed", (event) => {
