@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from tocsin.console.models.database import Database
 from tocsin.console.models.folding import TOPICS, Batch
 from tocsin.deploy.bench.console import BAR_MS, command
-from tocsin.deploy.bench.console_world import World, messages
+from tocsin.deploy.bench.console_records import World
+from tocsin.deploy.bench.console_world import messages
 from tocsin.shared.topics import ACTIVATIONS, DELIVERY_DEAD_LETTER, SENSOR_READINGS
 
 NOW = 1_764_064_800_000

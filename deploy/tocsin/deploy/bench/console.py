@@ -29,7 +29,8 @@ from rich.table import Table
 
 from tocsin.deploy.bench.common import Figure, broker, fresh_prefix, show
 from tocsin.deploy.bench.console_lists import lists_of
-from tocsin.deploy.bench.console_world import TOKEN, TOPICS, World, fill, more_deliveries
+from tocsin.deploy.bench.console_records import TOKEN, World
+from tocsin.deploy.bench.console_world import TOPICS, fill, more_deliveries
 from tocsin.deploy.bench.detector import environment
 from tocsin.deploy.fleet import Fleet, Member
 from tocsin.deploy.processes import Supervisor

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 from urllib.parse import urlencode
 
-from tocsin.deploy.bench.console_world import World
+from tocsin.deploy.bench.console_records import World
 
 DEEP = 40
 """Pages of 500."""

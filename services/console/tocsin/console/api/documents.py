@@ -186,7 +186,7 @@ SILENCE = made_from(
     (Silence,),
     {
         "matchers": (list[str], Field(min_length=1, examples=[["notification=Finance*"]])),
-        "from": (str | None, Field(default=None, json_schema_extra={"format": "date-time"})),
+        "from": (str | None, Field(default=None, alias="from", json_schema_extra={"format": "date-time"})),
         "until": (str, Field(json_schema_extra={"format": "date-time"})),
     },
 )

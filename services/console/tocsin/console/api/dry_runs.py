@@ -29,7 +29,7 @@ def dry_run_routes() -> list[Route]:
             f"/api/v1/{kind}s/dry-run",
             _handler(kind),
             "editor",
-            Api(f"Try a {kind} on recent readings, saved or not", f"{kind}s", body=body, answer=shape),
+            Api(f"Try a {kind} on recent readings, saved or not", f"{kind}s", body=body, answer=shape, refuses=(404,)),
         )
         for kind, body, shape in (
             (Sensor.kind, SensorTrialDocument, SensorDryRun),

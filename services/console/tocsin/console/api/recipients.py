@@ -63,14 +63,14 @@ def recipient_routes(idempotency: Idempotency) -> list[Route]:
             "/api/v1/recipient-preview",
             preview,
             "editor",
-            Api("What would be sent", tag, body=TrialDocument, answer=PreviewAnswer),
+            Api("What would be sent", tag, body=TrialDocument, answer=PreviewAnswer, refuses=(404,)),
         ),
         Route(
             "POST",
             "/api/v1/recipient-test",
             send_test,
             "editor",
-            Api("Send a test, saved or not", tag, body=TrialDocument, answer=TrialAnswer),
+            Api("Send a test, saved or not", tag, body=TrialDocument, answer=TrialAnswer, refuses=(404,)),
         ),
     ]
 
