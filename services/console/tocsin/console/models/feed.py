@@ -27,8 +27,8 @@ log = logger(__name__)
 BATCH, FIRST_BATCH = 5_000, 20_000
 """Messages of one transaction, and of one before what was there at the start has been read."""
 
-QUEUED_KB = 2 << 10
-"""Of each partition, in the client: its own default would be 64 MB."""
+QUEUED = {"queued_max_messages_kbytes": 8 << 10, "fetch_queue_backoff_ms": 20}
+"""Of each partition, in the client: its own default would be 64 MB. Full, it would wait a second before it goes on."""
 
 FORGET_EVERY_SECONDS = 600.0
 PAUSE_SECONDS = 5.0
@@ -90,7 +90,7 @@ class Feed:
             f"tocsin-console-{uuid.uuid4()}",
             enable_partition_eof=True,
             fetch_wait_max_ms=50,
-            queued_max_messages_kbytes=QUEUED_KB,
+            **QUEUED,
         )
         forgetting: Iterator[int] = iter(())
         forget_at = 0.0

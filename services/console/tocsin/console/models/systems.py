@@ -30,8 +30,8 @@ log = logger(__name__)
 BACKLOG = 100_000
 """Readings of each partition that are looked at when the console starts."""
 AT_ONCE = 2_000
-QUEUED_KB = 2 << 10
-"""Of each partition, in the client: its own default would be 64 MB."""
+QUEUED = {"queued_max_messages_kbytes": 2 << 10, "fetch_queue_backoff_ms": 20}
+"""Of each partition, in the client: its own default would be 64 MB. Full, it would wait a second before it goes on."""
 
 PAUSE_SECONDS = 0.1
 """Between batches: at most 20,000 messages a second, a fifth of one core."""
@@ -218,7 +218,7 @@ class SystemsFeed:
             self._settings.kafka,
             f"tocsin-console-{uuid.uuid4()}",
             fetch_wait_max_ms=200,
-            queued_max_messages_kbytes=QUEUED_KB,
+            **QUEUED,
         )
         try:
             places = [TopicPartition(*place, max(first, end - BACKLOG)) for place, (first, end) in found.items()]
