@@ -43,7 +43,7 @@ from tocsin.shared.settings import CommonSettings, KafkaSettings
 from tocsin.shared.topic_admin import apply_topics
 
 BAR_MS = 200.0
-TIMES = 40
+TIMES = 25
 WATCHING = 50
 LIVE_RATE, LIVE_SECONDS = 200, 10.0
 """Deliveries a second, three records each, and for how long."""
