@@ -1,4 +1,4 @@
-"""The filters of body templates, and how a value is printed where it stands. Pure.
+"""The filters and tests of body templates, and how a value is printed where it stands. Pure.
 
 Our own instead of Jinja's, so that each one's work is known: every filter spends the length of its text from the
 rendering's budget.
@@ -188,6 +188,24 @@ def metered_loop(context: Context, values: Any, weight: int) -> Iterator[Any]:
     for value in letters:
         budget.spend(weight)
         yield value
+
+
+def _of_numbers(name: str, test: Callable[..., bool]) -> Callable[..., bool]:
+    """Jinja's own take a text, too: their `%` would then fill it in as a format, of whatever width it names."""
+
+    def checked(*values: Any) -> bool:
+        if not all(isinstance(value, int | float | Decimal) for value in values):
+            raise TypeError(f"the test {name!r} is for numbers")
+        return test(*values)
+
+    return checked
+
+
+NUMBER_TESTS: dict[str, Callable[..., bool]] = {
+    "even": _of_numbers("even", lambda value: value % 2 == 0),
+    "odd": _of_numbers("odd", lambda value: value % 2 == 1),
+    "divisibleby": _of_numbers("divisibleby", lambda value, by: value % by == 0),
+}
 
 
 FILTER_TABLE: dict[str, Callable[..., Any]] = {

@@ -20,7 +20,14 @@ import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import SandboxedEnvironment
 
-from tocsin.dispatcher.core.template_filters import BUDGET, FILTER_TABLE, STEP_WORK, Budget, TooMuchWorkError
+from tocsin.dispatcher.core.template_filters import (
+    BUDGET,
+    FILTER_TABLE,
+    NUMBER_TESTS,
+    STEP_WORK,
+    Budget,
+    TooMuchWorkError,
+)
 from tocsin.dispatcher.core.template_rules import Finding, find_problems
 from tocsin.dispatcher.core.variables import DEFAULT_BODY, SAMPLES, VARIABLES, Values
 from tocsin.shared.errors import TocsinError
@@ -103,6 +110,7 @@ def _environment() -> SandboxedEnvironment:
     )
     environment.filters.clear()
     environment.filters.update(FILTER_TABLE)
+    environment.tests.update(NUMBER_TESTS)
     environment.globals.clear()
     environment.globals["range"] = range
     return environment
