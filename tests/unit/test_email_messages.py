@@ -60,7 +60,20 @@ def test_a_display_name_adds_no_receiver() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nobody", "@example.com", "a@", "a@b.c, d@e.f", "a b@c.d", "a@b.c\r\nBcc: x@y.z", "a@b\x00.c", "<a@b.c"],
+    [
+        "",
+        "nobody",
+        "@example.com",
+        "a@",
+        "a@b.c, d@e.f",
+        "a b@c.d",
+        "a@b.c\r\nBcc: x@y.z",
+        "a@b\x00.c",
+        "<a@b.c",
+        "ü@b.c",
+        "a@\u2028.c",
+        "a@ü-\u200d.c",
+    ],
 )
 def test_what_is_not_one_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not an email address"):
@@ -68,6 +81,13 @@ def test_what_is_not_one_address_is_refused(text: str) -> None:
 
 
 OWN = MailTemplates(subject="!! @{notificationName}", text="@{matchedCount} of @{reportingCount}\n")
+
+
+def test_a_domain_beyond_ascii_is_written_as_dns_and_smtp_have_it() -> None:
+    letter = build_letter(DELIVERY, recipient(email="oncall@Bücher.example"), BODY, "Tocsin <alerts@glöckchen.example>")
+    assert (letter.sender, letter.receiver) == ("alerts@xn--glckchen-o4a.example", "oncall@xn--bcher-kva.example")
+    assert b"\r\nTo: On call <oncall@xn--bcher-kva.example>\r\n" in letter.data
+    assert letter.data.isascii()
 
 
 def test_a_recipient_may_have_words_of_its_own() -> None:

@@ -15,6 +15,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
+from yarl import URL
+
 from tocsin.dispatcher.core.templates import render
 from tocsin.dispatcher.core.variables import Values
 from tocsin.shared.configuration.records import MailTemplates, Recipient
@@ -135,8 +137,11 @@ def parse_address(text: str, display_name: str = "") -> Address:
     name, plain = framed.groups() if framed else ("", text.strip())
     if not _ADDRESS.fullmatch(plain) or _CONTROLS.search(text):
         raise ValueError("is not an email address such as someone@example.com")
+    user, _, domain = plain.rpartition("@")
     try:
         shown = _CONTROLS.sub(" ", display_name or name.strip().strip('"'))
+        # Neither a header nor SMTP takes a domain in letters beyond ASCII; the library would write what is no address.
+        plain = plain if domain.isascii() else f"{user}@{URL.build(scheme='http', host=domain).raw_host}"
         return Address(display_name=shown, addr_spec=plain)
     except (MessageError, ValueError, IndexError) as error:
         raise ValueError(f"is not an email address: {error}") from None
