@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import yarl
+from aiohttp.abc import ResolveResult
 
 import hostile
 from certificates import Authority
@@ -20,8 +22,13 @@ from hostile import OK, Endless, Say, hang, sends
 from support import settings_for
 from tocsin.dispatcher.channels.base import Parcel
 from tocsin.dispatcher.channels.clients import http_client
+from tocsin.dispatcher.channels.http import Answer, Target
+from tocsin.dispatcher.channels.http_aiohttp import AiohttpClient
+from tocsin.dispatcher.channels.http_lean import LeanClient
+from tocsin.dispatcher.channels.sockets import BoundedResolver, Tls
 from tocsin.dispatcher.channels.vault import Vault
 from tocsin.dispatcher.channels.webhook import WebhookChannel
+from tocsin.dispatcher.core.egress import EgressPolicy
 from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable, Unknown
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
@@ -114,6 +121,8 @@ BEHAVIOURS: dict[str, tuple[Say, Outcome]] = {
     "answers by its end": (sends(b"HTTP/1.0 200 OK\r\n\r\nfine", hostile.hang_up), Accepted(200, "fine")),
     "answers early hints first": (sends(b"HTTP/1.1 103 Early\r\nA: b\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\nok"),
                                   Accepted(200, "ok")),
+    "gives its hints a length": (sends(b"HTTP/1.1 103 Early\r\nContent-Length: 0\r\nRetry-After: 5\r\n\r\n" + OK
+                                       + b"Connection: close\r\n\r\nok", hostile.hang_up), Accepted(200, "ok")),
     "says to continue first": (sends(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n"),
                                Accepted(200)),
 }  # fmt: skip
@@ -249,6 +258,25 @@ def test_tls_is_verified(client: str, server: str, reason: str | None, tmp_path:
         assert isinstance(first, Unavailable)
         assert first.reason == reason
         assert running.requests == []
+
+
+@pytest.mark.parametrize("kind", [LeanClient, AiohttpClient])
+def test_a_name_with_its_last_dot_is_the_name_in_the_certificate(
+    kind: type[LeanClient] | type[AiohttpClient], tmp_path: Path
+) -> None:
+    authority = Authority.made_in(tmp_path)
+
+    def look_up(host: str, family: socket.AddressFamily) -> list[ResolveResult]:
+        return [ResolveResult(hostname=host, host="127.0.0.1", port=0, family=socket.AF_INET, proto=6, flags=0)]
+
+    async def scenario(url: str) -> object:
+        made = kind(EgressPolicy.of("127.0.0.0/8"), Tls(authority.file), BoundedResolver(look_up))
+        answer = await made.open(Target("POST", yarl.URL(url), {}, AMPLE)).send({}, b"{}")
+        await made.close()
+        return answer
+
+    with ScriptedServer(says("200 OK"), authority.server("hooks.example")) as running:
+        assert run(scenario(f"https://hooks.example.:{running.port}/")) == Answer(200, b"")
 
 
 def _old(context: ssl.SSLContext) -> ssl.SSLContext:

@@ -142,6 +142,7 @@ class Connection(asyncio.Protocol):
             self._finish(Unavailable("bad_response"), False)
         elif status < 200:
             self._hints += 1  # 100 Continue, 103 Early Hints: the answer is still to come
+            self._framed, self._retry_after = False, None
             if self._hints > MAX_HINTS:
                 raise ValueError("too many provisional answers")
         else:

@@ -71,7 +71,7 @@ class LeanClient:
                 lambda: connection,
                 sock=sock,
                 ssl=self._tls.context() if secure else None,
-                server_hostname=host if secure else None,
+                server_hostname=host.rstrip(".") if secure else None,  # certificates have no last dot
             )
         except BaseException:
             sock.close()
