@@ -196,7 +196,7 @@ class RunningDispatcher:
     def _run(self) -> None:
         while not self.stopping.is_set():
             self.dispatcher.intake.step()
-        self.dispatcher.intake.drain(self.settings.shutdown_grace / 1000)
+        self.dispatcher.intake.drain(self.settings.grace(self.follower.current.recipients.values()) / 1000)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from delivering import unsigned_recipient
 from tocsin.dispatcher.core.egress import EgressPolicy
 from tocsin.dispatcher.settings import LOOPBACK, DispatcherSettings
 from tocsin.evaluator.activator.settings import ActivatorSettings
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.ingest.settings import GatewaySettings
 from tocsin.shared import kafka
+from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.errors import SettingsError
 from tocsin.shared.settings import CommonSettings, KafkaSettings
 
@@ -127,6 +129,20 @@ def test_every_duration_of_every_service_is_written_with_its_unit(monkeypatch: p
     assert GatewaySettings.load(broker).gateway_delivery_timeout == 7_000
     assert DispatcherSettings.load(broker).settle_every == 7_000
     assert DispatcherSettings.load(broker).shutdown_grace == 7_000
+
+
+def test_what_is_in_flight_may_last_as_long_as_its_recipient_allows_when_the_dispatcher_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"}
+    quick, slow = (unsigned_recipient("https://x.example/", timeout=timeout) for timeout in (1_000, 30_000))
+    mailed = Recipient(id="m", name="Mailed", type="distribution-list", email="a@b.example")
+    settings = DispatcherSettings.load(broker, smtp_timeout=40_000)
+    assert settings.grace(()) == settings.grace((quick,)) == 20_000
+    assert settings.grace((slow, quick)) == 35_000
+    assert settings.grace((slow, mailed)) == 45_000
+    monkeypatch.setenv("TOCSIN_SHUTDOWN_GRACE", "7s")
+    assert DispatcherSettings.load(broker).grace((slow, mailed)) == 7_000
 
 
 def test_a_retry_tier_given_twice_is_refused() -> None:

@@ -167,7 +167,7 @@ def _dispatch(settings: DispatcherSettings, parts: _Parts, at: Callable[[str], N
     if settler.broken:
         return 1
     parts.health.waiting("partitions", "stopping")
-    intake.drain(settings.shutdown_grace / 1000)
+    intake.drain(settings.grace(parts.configuration.current.recipients.values()) / 1000)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -10,10 +11,13 @@ from pydantic import Field, SecretStr, field_validator
 from tocsin.dispatcher.core.desk import DeskPolicy
 from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
 from tocsin.dispatcher.core.standing import CircuitPolicy
+from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.schemas.base import Duration
 from tocsin.shared.settings import CommonSettings
 
 LOOPBACK = "127.0.0.0/8 ::1/128"
+TO_SETTLE = 5_000
+"""Milliseconds for the results of what was in flight, once it has ended."""
 
 
 class RouterSettings(CommonSettings):
@@ -66,6 +70,13 @@ class DispatcherSettings(CommonSettings):
     def dispatcher_group(self) -> str:
         """Consumer group, and the beginning of the transactional id: one deployment, one name."""
         return f"{self.topic_prefix}tocsin-dispatcher"
+
+    def grace(self, recipients: Iterable[Recipient]) -> int:
+        """Milliseconds to finish what is in flight to these: as set, else long enough for the slowest of them."""
+        if "shutdown_grace" in self.model_fields_set:
+            return self.shutdown_grace
+        timeouts = [one.webhook.timeout if one.webhook else self.smtp_timeout for one in recipients]
+        return max(self.shutdown_grace, max(timeouts, default=0) + TO_SETTLE)
 
     @property
     def circuit(self) -> CircuitPolicy:
