@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from tocsin.shared import kafka
@@ -74,9 +74,9 @@ def read_lags(settings: CommonSettings, client: AdminClient) -> tuple[Lag, ...]:
         members = _members(client, [group for group, _ in wanted.values()])
         found = []
         for service, (group, topics) in wanted.items():
-            committed = _committed(client, group)
-            for name in topics:
-                its = [(settings.topic(name), number) for number in range(counts[name])]
+            where = {name: [(settings.topic(name), number) for number in range(counts[name])] for name in topics}
+            committed = _committed(settings, group, [place for its in where.values() for place in its])
+            for name, its in where.items():
                 behind = sum(max(0, ends[place] - max(committed.get(place, 0), firsts[place])) for place in its)
                 found.append(Lag(service, group, name, behind, members.get(group, 0)))
     except KafkaException as error:
@@ -91,12 +91,17 @@ def read_offsets(client: AdminClient, places: Iterable[Place], spec: OffsetSpec)
     return {(place.topic, place.partition): int(answer.result().offset) for place, answer in answers.items()}
 
 
-def _committed(client: AdminClient, group: str) -> dict[Place, int]:
-    """Nothing of a group that has never been there."""
-    asked: Any = client.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group)], request_timeout=TIMEOUT_SECONDS
-    )
-    found = asked[group].result().topic_partitions
+def _committed(settings: CommonSettings, group: str, places: Iterable[Place]) -> dict[Place, int]:
+    """Nothing of a group that has never been there.
+
+    By a consumer that never joins. An admin client may ask, too, but where the group's coordinator has just moved, or
+    has never been asked for yet, it ends the whole process (librdkafka 2.16, issue 5040: it expects to be a consumer).
+    """
+    reader = kafka.consumer(settings.kafka, group)
+    try:
+        found = reader.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_SECONDS)
+    finally:
+        reader.close()
     return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
 
