@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 ARGS ?=
 
 help:  ## Print the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup:  ## Make .venv with all packages; fetch a Java runtime if there is none, and Kafka's jars
 	@$(BIN)/python deploy/setup.py --check 2>/dev/null || { \
@@ -52,6 +52,13 @@ mail: setup  ## Send through a real mail server (postfix, as root); read by Go's
 soak: setup  ## Fail the evaluator for ten minutes and compare with the model; SECONDS=60 SEED=1
 	@SOAK_SECONDS=$(or $(SECONDS),600) SOAK_SEED=$(SEED) $(BIN)/pytest tests/acceptance/test_soak.py -s $(ARGS)
 
+reference: setup  ## Write docs/reference and the examples of docs/how-to anew, from the models and the templates
+	@$(BIN)/python -m tocsin.console.reference_page docs/reference
+	@$(BIN)/python -m tocsin.console.how_to docs/how-to
+
+pictures: setup  ## Take the pictures of docs/tutorial.md anew, in a real browser
+	@TOCSIN_PICTURES=docs/images $(BIN)/pytest -q tests/acceptance/test_first_webhook.py $(ARGS)
+
 lock: setup  ## Pin all packages anew; ARGS=--upgrade takes the newest
 	@printf 'uv\nhatchling\neditables\n' | $(COMPILE) $(ARGS) -o requirements/build.txt - >/dev/null
 	@$(COMPILE) $(ARGS) -o requirements/runtime.txt pyproject.toml >/dev/null
@@ -63,4 +70,4 @@ clean:  ## Stop the stack and remove .venv, its data and all caches
 	@rm -rf .venv .tocsin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup demo test lint bench faults mail soak lock clean
+.PHONY: help setup demo test lint bench faults mail soak reference pictures lock clean

@@ -10,9 +10,9 @@ from keyword import iskeyword
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
-from pydantic.fields import FieldInfo
 
 from tocsin.console import yaml_recipients, yaml_records, yaml_sensors, yaml_timing
+from tocsin.console.field_notes import NOTES
 from tocsin.console.state import State
 from tocsin.console.yaml_export import document_of, names_of
 from tocsin.console.yaml_fields import Schema
@@ -30,7 +30,13 @@ from tocsin.shared.configuration.records import (
     Silence,
     Webhook,
 )
-from tocsin.shared.configuration.sensor_options import AggregateSpec, LevelSpec, OverrideSpec
+from tocsin.shared.configuration.sensor_options import (
+    AggregateSpec,
+    FlappingSpec,
+    LevelSpec,
+    NoDataSpec,
+    OverrideSpec,
+)
 from tocsin.shared.times import format_rfc3339
 
 Secret = Annotated[
@@ -64,36 +70,26 @@ _BASE = ConfigDict(extra="forbid")
 def made_from(
     name: str, schema: Schema, sources: tuple[type[BaseModel], ...], overrides: Mapping[str, Any]
 ) -> type[BaseModel]:
-    """A model with the fields of `schema`: as overridden, else as a source has them, else anything."""
+    """A model with the fields of `schema`, noted: as overridden, else as a source has them, else anything."""
     fields: dict[str, Any] = {}
     for known in schema.known:
         if known == "renamed_from":
             continue  # a record has an id here
         given = overrides.get(known) or _field(known, sources)
-        if iskeyword(known):
-            given = (given[0], _aliased(given[1], known))
-        fields[f"{known}_" if iskeyword(known) else known] = given
+        alias = known if iskeyword(known) else None
+        note = NOTES.get(name, {}).get(known)
+        said = Field(alias=alias, description=note.meaning if note else None)
+        fields[f"{known}_" if alias else known] = (Annotated[given[0], said], given[1])
     text = f"{schema.what[0].upper()}{schema.what[1:]}."
     model: type[BaseModel] = create_model(name, __config__=_BASE, __doc__=text, **fields)
     return model
-
-
-def _aliased(default: Any, alias: str) -> Any:
-    """A field whose name is a word of Python's."""
-    if isinstance(default, FieldInfo):
-        default.alias = default.validation_alias = default.serialization_alias = alias
-        return default
-    return Field(default=default, alias=alias)
 
 
 def _field(name: str, sources: tuple[type[BaseModel], ...]) -> Any:
     for source in sources:
         for attribute, info in source.model_fields.items():
             if name in (attribute, info.alias):
-                alias = name if name == "for" else None
-                if info.is_required():
-                    return _annotation(info), Field(alias=alias)
-                return _annotation(info) | None, Field(default=None, alias=alias)
+                return (_annotation(info), ...) if info.is_required() else (_annotation(info) | None, None)
     return Any, None
 
 
@@ -134,16 +130,21 @@ _SENSOR_USE = made_from(
 _LEVEL = made_from("Level", yaml_sensors.LEVEL, (LevelSpec,), {})
 _LEVELS = (dict[str, _LEVEL] | None, Field(default=None, description="By name, in rising severity"))  # type: ignore[valid-type]
 _AGGREGATE = made_from("Aggregate", yaml_sensors.AGGREGATE, (AggregateSpec,), {})
-_OVERRIDE = made_from(
-    "Override", yaml_sensors.OVERRIDE, (OverrideSpec,), {"levels": _LEVELS, "aggregate": (_AGGREGATE | None, None)}
-)
+_NO_DATA = made_from("NoData", yaml_sensors.NO_DATA, (NoDataSpec,), {})
+_FLAPPING = made_from("Flapping", yaml_sensors.FLAPPING, (FlappingSpec,), {})
+_PARTS = {
+    "levels": _LEVELS,
+    "aggregate": (_AGGREGATE | None, None),
+    "no_data": (_NO_DATA | None, None),
+    "flapping": (_FLAPPING | None, None),
+}
+_OVERRIDE = made_from("Override", yaml_sensors.OVERRIDE, (OverrideSpec,), _PARTS)
 SENSOR = made_from(
     "SensorDocument",
     yaml_sensors.SENSOR,
     (Sensor,),
     {
-        "levels": _LEVELS,
-        "aggregate": (_AGGREGATE | None, None),
+        **_PARTS,
         "overrides": (list[_OVERRIDE], Field(default=[], description="The first that matches a system wins")),  # type: ignore[valid-type]
     },
 )
