@@ -74,6 +74,7 @@ class Preview:
     body: str
     size: int
     problem: str | None = None
+    html: str | None = None  # of an email, beside its text
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,17 @@ class Tryout:
         """Never raises for what the recipient says."""
         delivery = self._delivery(recipient, event)
         channel = self._channel(recipient)
-        subject, body, problem = None, "", None
+        subject, body, html, problem = None, "", None, None
         try:
             rendered = channel.render(delivery, recipient)
-            subject, body = rendered.subject, rendered.text
+            subject, body, html = rendered.subject, rendered.text, rendered.html
         except TemplateError as error:
             problem = str(error)
         webhook = recipient.webhook
         headers = () if webhook is None else tuple(header_lines(webhook))
         target = webhook.url if webhook else recipient.email or ""
         method = webhook.method if webhook else "EMAIL"
-        return Preview(recipient.channel, target, method, headers, subject, body, len(body.encode()), problem)
+        return Preview(recipient.channel, target, method, headers, subject, body, len(body.encode()), problem, html)
 
     async def send(self, recipient: Recipient, event: NotificationEvent) -> Result:
         """One attempt, as the dispatcher would make it; nothing is retried and nothing is recorded."""

@@ -161,6 +161,7 @@ class PreviewAnswer(BaseModel):
     body: str
     size: int
     problem: str | None = None
+    html: str | None = Field(default=None, description="Of an email, beside its text")
 
 
 class TrialAnswer(BaseModel):

@@ -19,6 +19,7 @@ from tocsin.console.pages.plain import read_rest, rest_of
 from tocsin.console.pages.recipient_form import (
     AUTHENTICATIONS,
     TYPES,
+    USUAL_MAIL,
     RecipientForm,
     acted,
     form_of_record,
@@ -209,4 +210,5 @@ def _page(request: web.Request, draft: Draft, status: int = 200) -> web.Response
         authentications=AUTHENTICATIONS,
         templates=list(ready_templates().values()),
         variables=VARIABLES,
+        usual_mail=USUAL_MAIL,
     )

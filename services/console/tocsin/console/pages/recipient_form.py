@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tocsin.console.pages.forms import text
+from tocsin.dispatcher.core.mail import HTML, SUBJECT, TEXT
 from tocsin.dispatcher.core.ready_templates import ready_templates
 from tocsin.dispatcher.core.signing import generate_secret
 from tocsin.dispatcher.core.variables import DEFAULT_BODY
@@ -15,8 +16,9 @@ from tocsin.shared.configuration.records import BasicAuthentication, Recipient, 
 TYPES = (("user", "User"), ("distribution-list", "Distribution List"), ("system", "System"))
 AUTHENTICATIONS = (("off", "Off"), ("basic", "Basic Auth"), ("signed-secret", "Signed Secret"))
 MAX_HEADERS = 50
-_OF_FORM = ("name", "type", "first_name", "last_name", "email", "webhook")
+_OF_FORM = ("name", "type", "first_name", "last_name", "email", "mail", "webhook")
 _OF_WEBHOOK = ("url", "method", "authentication", "headers", "body")
+USUAL_MAIL = {"subject": SUBJECT, "text": TEXT, "html": HTML}
 KEEP = {"keep": True}
 
 
@@ -39,6 +41,7 @@ class RecipientForm:
     first_name: str = ""
     last_name: str = ""
     email: str = ""
+    mail: Mapping[str, str] = field(default_factory=dict)  # subject, text, html: those that are not empty
     connection: str = "webhook"
     url: str = ""
     method: str = "POST"
@@ -69,6 +72,9 @@ class RecipientForm:
             found["name"] = self.name
         if self.reached_by == "email":
             found["email"] = self.email
+            # As with bodies, what is usual stays so; but a text of one's own without the HTML would go alone.
+            if any(text.strip() != USUAL_MAIL[name].strip() for name, text in self.mail.items()):
+                found["mail"] = dict(self.mail)
         else:
             found["webhook"] = self._webhook()
             found.pop("mail", None)
@@ -114,6 +120,7 @@ def read_form(form: Mapping[str, str], stored: Recipient | None) -> RecipientFor
         first_name=text(form, "first_name"),
         last_name=text(form, "last_name"),
         email=text(form, "email"),
+        mail={name: said for name in USUAL_MAIL if (said := _lines(form, f"mail-{name}")).strip()},
         connection=form.get("connection", "webhook"),
         url=text(form, "url"),
         method=form.get("method", "POST"),
@@ -124,8 +131,13 @@ def read_form(form: Mapping[str, str], stored: Recipient | None) -> RecipientFor
         password_stored=before.password_stored,
         secret_stored=before.secret_stored,
         headers=tuple(lines),
-        body=form.get("body", "").replace("\r\n", "\n"),
+        body=_lines(form, "body"),
     )
+
+
+def _lines(form: Mapping[str, str], name: str) -> str:
+    """Of a text area, which ends its lines as HTTP does."""
+    return form.get(name, "").replace("\r\n", "\n")
 
 
 def form_of_record(record: Recipient, document: Mapping[str, Any]) -> RecipientForm:
@@ -140,6 +152,7 @@ def form_of_record(record: Recipient, document: Mapping[str, Any]) -> RecipientF
         first_name=record.first_name or "",
         last_name=record.last_name or "",
         email=record.email or "",
+        mail=record.mail.model_dump(exclude_none=True) if record.mail else {},
         connection=record.channel,
         url=webhook.url if webhook else "",
         method=webhook.method if webhook else "POST",
@@ -171,8 +184,8 @@ def acted(form: RecipientForm, action: str) -> RecipientForm:
             return replace(form, headers=(*form.headers, Header()))
         case ("remove-header", _, number) if number.isdecimal():
             return replace(form, headers=tuple(one for at, one in enumerate(form.headers) if at != int(number)))
-        case ("template", _, _):
-            return form
+        case ("usual-mail", _, _):
+            return replace(form, mail={**USUAL_MAIL, **form.mail})
         case _:
             return form
 

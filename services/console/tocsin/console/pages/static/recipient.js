@@ -38,7 +38,10 @@
     const answer = await fetch(form.dataset.check, { method: "POST", body: data, headers: { Accept: "application/json" } });
     if (mine !== sequence || !answer.ok) return null;
     const found = await answer.json();
-    document.getElementById("preview").innerHTML = found.preview;
+    const preview = document.getElementById("preview");
+    const opened = preview.querySelector("details")?.open;
+    preview.innerHTML = found.preview;
+    preview.querySelector("details")?.toggleAttribute("open", Boolean(opened));
     if (action === "test") for (const pointer of Object.keys(found.problems)) touched.add(pointer);
     say(found.problems);
     return found;
