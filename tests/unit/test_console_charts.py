@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tocsin.console.pages.charts import HEIGHT, WIDTH, chart_of_trial, timeline_of
+from detecting import reading
+from tocsin.console.models.systems import Systems
+from tocsin.console.pages.charts import HEIGHT, WIDTH, chart_of, chart_of_trial, short, timeline_of
 from tocsin.console.pages.record_form import SPECS, SlotRow, preset_slots, read_document, slot_rows, threshold_words
 from tocsin.console.trial.dry_run_job import Active, Change, Curve, Outcome
+from tocsin.console.trial.recent import recent_changes
 from tocsin.shared.configuration.records import Sensor
+from tocsin.shared.configuration.sensor_options import NoDataSpec
 
 HOUR = 3_600_000
+MINUTE = 60_000
 MIDNIGHT = 20_000 * 24 * HOUR
 SENSOR = Sensor(id="s", name="S", metric="m", trigger="> 90", clear="< 80")  # type: ignore[arg-type]
 POINTS = ((MIDNIGHT, 50.0), (MIDNIGHT + HOUR, 95.0), (MIDNIGHT + 2 * HOUR, 70.0))
@@ -32,6 +37,50 @@ def test_a_change_is_marked_on_its_curve_with_the_thresholds() -> None:
     assert [f"{mark.x},{mark.y}" for mark in chart.marks] == places[1:]
     assert [mark.state for mark in chart.marks] == ["triggered", "clear"]
     assert all(0 <= mark.x <= WIDTH and 0 <= mark.y <= HEIGHT for mark in chart.marks)
+
+
+def test_a_stored_sensor_shows_what_it_makes_of_recent_readings() -> None:
+    systems = Systems()
+    quiet = [(name, 50.0) for name in ("A", "B")]
+    for minute, values in enumerate((quiet, [("A", 95.0), ("B", 55.0)], [("A", 85.0), ("B", 50.0)], [("A", 70.0)])):
+        for name, value in values:
+            systems.take(reading(name, "m", value, MIDNIGHT + minute * MINUTE))
+    chart = chart_of(systems, SENSOR, MIDNIGHT + HOUR)
+    assert chart is not None
+    assert [line.label for line in chart.curves] == ["A", "B"]
+    assert [mark.text for mark in chart.marks] == [
+        "2024-10-04 00:01:00: triggered on A",
+        "2024-10-04 00:03:00: clear on A",  # not at 85: that is not below 80
+    ]
+
+
+def test_timers_and_overrides_count_in_what_is_shown_at_once() -> None:
+    points = tuple((MIDNIGHT + minute * MINUTE, 95.0) for minute in range(7))
+    curves = [Curve(name, None, points) for name in ("A", "DB-1")]
+    waiting = Sensor.model_validate(
+        {**SENSOR.model_dump(by_alias=True), "for": 300_000, "overrides": [{"systems": ["DB-*"], "trigger": "> 97"}]}
+    )
+    changes = recent_changes(waiting, curves, MIDNIGHT + HOUR)
+    assert [(one.time - MIDNIGHT, one.system, one.state) for one in changes] == [(5 * MINUTE, "A", "triggered")]
+    silent = SENSOR.model_copy(update={"no_data": NoDataSpec(after=600_000, then="no-data")})
+    changes = recent_changes(silent, curves[:1], MIDNIGHT + HOUR)
+    assert [(one.time - MIDNIGHT, one.state) for one in changes] == [(0, "triggered"), (16 * MINUTE, "no-data")]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (93.7234, "93.7"),
+        (0.0, "0"),
+        (-39.27, "-39.3"),
+        (999.6, "1k"),
+        (12_345.0, "12.3k"),
+        (3.2e9, "3.2G"),
+        (0.5, "0.5"),
+    ],
+)
+def test_numbers_beside_an_axis_are_short(value: float, text: str) -> None:
+    assert short(value) == text
 
 
 def test_levels_are_drawn_with_their_names() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tocsin.console.models.systems import Systems
 from tocsin.console.pages.words import moment, number
-from tocsin.console.trial.dry_run_job import Change, Outcome
+from tocsin.console.trial.dry_run_job import Change, Curve, Outcome
+from tocsin.console.trial.recent import recent_changes
 from tocsin.shared.configuration.records import Sensor
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 430, 190, 40, 20
@@ -21,8 +22,8 @@ Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """One system's readings."""
+class Line:
+    """One system's readings, drawn."""
 
     label: str
     points: str  # of a polyline
@@ -56,7 +57,7 @@ class Mark:
 class Chart:
     """What a template draws."""
 
-    curves: tuple[Curve, ...]
+    curves: tuple[Line, ...]
     bounds: tuple[Bound, ...]
     ticks: tuple[tuple[float, str], ...]
     start: int
@@ -90,45 +91,59 @@ class _Frame:
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         values = (self.low + (self.high - self.low) * part for part in (0.05, 0.5, 0.95))
-        return tuple((self.y(value), number(round(value, 2))) for value in values)
+        return tuple((self.y(value), short(value)) for value in values)
 
 
-def chart_of(systems: Systems, sensor: Sensor) -> Chart | None:
-    """Of some systems that report the sensor's metric, the highest first; None without readings."""
-    found: list[tuple[str, Points]] = []
+def chart_of(systems: Systems, sensor: Sensor, now: int) -> Chart | None:
+    """Of some systems that report the sensor's metric, the highest first, with what the sensor makes of it; None
+    without readings."""
+    found: list[Curve] = []
     for name in systems.names()[:2_000]:
         for (metric, instance), latest in list(systems.by_name[name].series.items()):
             if metric != sensor.metric or latest.history is None:
                 continue
-            if len(points := latest.history.points()) > 1:
-                found.append((series_name(name, instance), points))
-    found.sort(key=lambda one: -max(value for _, value in one[1]))
-    return _drawn(found[:MAX_CURVES], sensor, ())
+            if len(points := tuple(latest.history.points())) > 1:
+                found.append(Curve(name, instance, points))
+    found.sort(key=lambda one: -max(value for _, value in one.points))
+    shown = found[:MAX_CURVES]
+    return _drawn(shown, sensor, recent_changes(sensor, shown, now))
 
 
 def chart_of_trial(found: Outcome, sensor: Sensor) -> Chart | None:
     """The readings a rule was tried on, and the changes it would have made to these series."""
-    curves = [(series_name(one.system, one.instance), one.points) for one in found.curves if one.points]
-    return _drawn(curves, sensor, found.changes)
+    return _drawn([one for one in found.curves if one.points], sensor, found.changes)
 
 
-def _drawn(found: Sequence[tuple[str, Points]], sensor: Sensor, changes: Sequence[Change]) -> Chart | None:
+def _drawn(found: Sequence[Curve], sensor: Sensor, changes: Sequence[Change]) -> Chart | None:
     if not found:
         return None
     levels = _levels(sensor)
-    frame = _Frame.around([points for _, points in found], [value for value, _, _ in levels])
-    curves = tuple(
-        Curve(label, " ".join(f"{frame.x(time)},{frame.y(value)}" for time, value in points)) for label, points in found
+    frame = _Frame.around([one.points for one in found], [value for value, _, _ in levels])
+    lines = tuple(
+        Line(
+            series_name(one.system, one.instance),
+            " ".join(f"{frame.x(time)},{frame.y(value)}" for time, value in one.points),
+        )
+        for one in found
     )
     bounds = tuple(Bound(frame.y(value), text, kind) for value, text, kind in levels)
-    shown = {label for label, _ in found}
+    shown = {line.label for line in lines}
     marks = tuple(
         Mark(frame.x(one.time), frame.y(frame.low if one.value is None else one.value), one.state, text)
         for one in changes[-MAX_MARKS:]
         if (name := series_name(one.system, one.instance)) in shown
         for text in (f"{moment(one.time)}: {one.level or one.state} on {name}",)
     )
-    return Chart(curves, bounds, frame.ticks(), frame.start, frame.end, marks)
+    return Chart(lines, bounds, frame.ticks(), frame.start, frame.end, marks)
+
+
+def short(value: float) -> str:
+    """Three digits that matter, in the room there is beside an axis: `93.7`, `12.3k`."""
+    rounded = float(f"{value:.3g}")
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(rounded) >= size:
+            return f"{number(rounded / size)}{unit}"
+    return number(rounded)
 
 
 def series_name(system: str, instance: str | None) -> str:

@@ -238,7 +238,7 @@ async def _beside_form(services: Console, kind: str, draft: Draft) -> dict[str, 
     """What an editor shows of the present."""
     match draft.stored:
         case Sensor() as sensor:
-            return {"chart": chart_of(services.systems, sensor)}
+            return {"chart": chart_of(services.systems, sensor, services.clock.now_ms())}
         case Group() as group:
             names = await systems_in(services, matcher_of(services, group.id))
             return {"systems": names[:50], "total": len(names)}
