@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,19 +37,53 @@ def settings(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> ConsoleS
     return console_settings(stack, tmp_path_factory.mktemp("cli"))
 
 
-def tocsin(settings: ConsoleSettings, *arguments: str, code: int = 0, **more: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
+def environment_of(settings: ConsoleSettings) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TOCSIN_")} | {
         "KAFKA_BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
         "TOCSIN_STATE_DIR": str(settings.state_dir),
         "TOCSIN_TOPIC_PREFIX": settings.topic_prefix,
         "TOCSIN_RETRY_TIERS": "200ms,500ms",
-        **more,
     }
+
+
+def tocsin(settings: ConsoleSettings, *arguments: str, code: int = 0, **more: str) -> str:
+    environment = {**environment_of(settings), **more}
     done = subprocess.run(
         [*TOCSIN, *arguments], capture_output=True, text=True, env=environment, timeout=120, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+ENTER_SCREEN, LEAVE_SCREEN = "\x1b[?1049h", "\x1b[?1049l"
+
+
+@contextmanager
+def on_a_terminal(settings: ConsoleSettings, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command on a terminal of 120 by 40, and this end of it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    environment = {**environment_of(settings), "TERM": "xterm-256color"}
+    process = subprocess.Popen([*TOCSIN, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(ours)
+
+
+def read_until(terminal: int, text: str, within: float = 60.0) -> str:
+    found, until = b"", time.monotonic() + within
+    while text.encode() not in found:
+        assert time.monotonic() < until, f"{text!r} is not in {found.decode(errors='replace')!r}"
+        if select.select([terminal], [], [], 0.5)[0]:
+            try:
+                found += os.read(terminal, 65_536)
+            except OSError:  # the other end is closed
+                break
+    return found.decode(errors="replace")
 
 
 def test_the_first_account_is_made_and_then_the_link_is_worth_nothing(settings: ConsoleSettings) -> None:
@@ -133,6 +176,18 @@ def test_top_shows_rates_lag_and_recipients_in_trouble_in_plain_lines(applied: C
     assert services == ["detector", "activator", "router", "dispatcher", "dispatcher", "dispatcher"]
     assert "  recipient  On call  paused  its deliveries wait" in rest
     assert "at least 100ms" in tocsin(applied, "top", "--every", "1ms", code=2)
+
+
+def test_top_is_a_live_screen_on_a_terminal_and_leaves_it_as_it_was(applied: ConsoleSettings) -> None:
+    with on_a_terminal(applied, "top", "--every", "200ms") as (process, terminal):
+        shown = read_until(terminal, "its deliveries wait")
+        for text in ("tocsin top · ", "per second", "sensor-readings", "delivery-retry-200ms", "On call", "paused"):
+            assert text in shown
+        assert ENTER_SCREEN in shown
+        read_until(terminal, "tocsin top · ")  # it is drawn again, by itself
+        process.send_signal(signal.SIGINT)
+        assert LEAVE_SCREEN in read_until(terminal, LEAVE_SCREEN)
+        assert process.wait(20) == 130
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ VARIABLE = "_TOCSIN_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
-    """Print a script that lets SHELL complete commands and options.
+    """Print a script that lets SHELL complete commands, options, and names of records.
+
+    Names are asked of the console at TOCSIN_CONSOLE_URL, with the API token TOCSIN_TOKEN; without one there are none.
 
     bash: eval "$(tocsin completion bash)" in ~/.bashrc; zsh: the same in ~/.zshrc; fish: tocsin completion fish >
     ~/.config/fish/completions/tocsin.fish

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import click
 
 from tocsin.console.audit import mask
+from tocsin.console.cli.names import completing_the_kind_before
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.diff import render_plan
 from tocsin.console.drafts import Draft
@@ -173,7 +174,7 @@ def _kind(text: str) -> str:
 
 @click.command()
 @click.argument("kind")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing_the_kind_before)
 @click.option("-o", "--output", type=click.Choice(["table", "yaml", "json"]), default="table", show_default=True)
 def get(kind: str, name: str | None, output: str) -> None:
     """Show records of KIND, or the one called NAME.

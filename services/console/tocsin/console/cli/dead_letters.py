@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.since import SINCE
 from tocsin.console.table import render_table
@@ -25,8 +26,8 @@ def _filters(command: F) -> F:
     for option in (
         click.option("--until", type=SINCE, default=None, help="Given up before: 1h (ago), or a time."),
         click.option("--since", type=SINCE, default=None, help="Given up since: 2h, 7d, or a time."),
-        click.option("--notification", default=None, help="Its name or id."),
-        click.option("--recipient", default=None, help="Its name or id."),
+        click.option("--notification", default=None, shell_complete=completing("notification"), help="Its name or id."),
+        click.option("--recipient", default=None, shell_complete=completing("recipient"), help="Its name or id."),
     ):
         command = option(command)
     return command

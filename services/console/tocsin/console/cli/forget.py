@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from tocsin.console.cli.configuration import actor
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.quieting import forget as forgetting
 from tocsin.console.store import Store
@@ -23,7 +24,7 @@ MAX_COMMENT = 2_000
 
 
 @click.command()
-@click.argument("systems", nargs=-1, required=True)
+@click.argument("systems", nargs=-1, required=True, shell_complete=completing("system"))
 @click.option("--comment", default="", help="Why; kept in the audit.")
 def forget(systems: Sequence[str], comment: str) -> None:
     """Forget SYSTEMS, by their exact names: they are gone for good.

@@ -9,6 +9,7 @@ import click
 
 from tocsin.console.cli.configuration import actor, as_json, find_record, reached_by, uses_of_recipients
 from tocsin.console.cli.history import OUTPUT, recipient_standings
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.records import print_documents, print_table, search_records, show_command
 from tocsin.console.standing import standing
@@ -17,6 +18,8 @@ from tocsin.console.store import Store
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.settings import CommonSettings
+
+_NAMES = click.argument("names", nargs=-1, required=True, shell_complete=completing("recipient"))
 
 
 @click.group()
@@ -52,28 +55,28 @@ recipients.add_command(show_command(Recipient.kind))
 
 
 @recipients.command()
-@click.argument("names", nargs=-1, required=True)
+@_NAMES
 def pause(names: Sequence[str]) -> None:
     """Let the deliveries of these recipients wait."""
     _change(names, "paused", paused=True)
 
 
 @recipients.command()
-@click.argument("names", nargs=-1, required=True)
+@_NAMES
 def resume(names: Sequence[str]) -> None:
     """End a pause: what has waited goes out, oldest first."""
     _change(names, "resumed", paused=False)
 
 
 @recipients.command()
-@click.argument("names", nargs=-1, required=True)
+@_NAMES
 def disable(names: Sequence[str]) -> None:
     """Send these recipients nothing until they are enabled; their deliveries wait."""
     _change(names, "disabled", enabled=False)
 
 
 @recipients.command()
-@click.argument("names", nargs=-1, required=True)
+@_NAMES
 def enable(names: Sequence[str]) -> None:
     """Enable again, by whomever they were disabled; failures so far are forgotten."""
     _change(names, "enabled", enabled=True, enabled_at=SystemClock().now_ms())

@@ -10,6 +10,7 @@ import click
 
 from tocsin.console.cli.configuration import actor, find_record, print_records, warn_of_unreadable
 from tocsin.console.cli.history import OUTPUT
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.state import State
 from tocsin.console.store import Store
@@ -44,7 +45,7 @@ def show_command(kind: str) -> click.Command:
     """`show NAME`, of any kind."""
 
     @click.command("show", help=f"Show the {kind} NAME (or its id); secrets are not shown.")
-    @click.argument("name")
+    @click.argument("name", shell_complete=completing(kind))
     @click.option("-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
     def show(name: str, output: str) -> None:
         state = _state()

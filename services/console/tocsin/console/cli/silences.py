@@ -10,6 +10,7 @@ import click
 
 from tocsin.console.activations import read_activations
 from tocsin.console.cli.configuration import actor, find_record
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.cli.since import MOMENT
 from tocsin.console.findings import nearest
@@ -98,7 +99,7 @@ def list_silences(everything: bool, as_json: bool) -> None:
 
 
 @silence.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing("silence"))
 def expire(names: Sequence[str]) -> None:
     """End silences now, by name or id. What still stands is announced at once."""
     now = SystemClock().now_ms()

@@ -10,6 +10,7 @@ import click
 from tocsin.console.access.roles import SCOPES
 from tocsin.console.accounts import AccountError, new_api_token
 from tocsin.console.cli.configuration import actor, find_record
+from tocsin.console.cli.names import completing
 from tocsin.console.cli.quiet import quiet_logs
 from tocsin.console.state import Delete, Put
 from tocsin.console.store import Store
@@ -72,7 +73,7 @@ def create(name: str, scope: str, lasts: str | None) -> None:
 
 
 @tokens.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing("token"))
 def revoke(name: str) -> None:
     """End a token: whoever uses it is shut out within a second."""
     Store(CommonSettings.load(), actor()).write(lambda state: [Delete(find_record(state, Token.kind, name).id)])
