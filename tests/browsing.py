@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from consoling import PASSWORD, RunningConsole
 from delivering import delivery_for, event_of, put_deliveries, webhook_recipient
@@ -24,7 +24,19 @@ from tocsin.dispatcher.core.outcomes import Accepted, Outcome, Unavailable
 from tocsin.dispatcher.core.retries import DeadLettered, Decision, Done, RetryAt
 from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
-from tocsin.shared.configuration.records import Group, Notification, Recipient, Sensor, SensorUse, ThresholdSpec
+from tocsin.shared.configuration.records import (
+    Group,
+    MailTemplates,
+    Matcher,
+    Notification,
+    Recipient,
+    Schedule,
+    Sensor,
+    SensorUse,
+    Silence,
+    ThresholdSpec,
+)
+from tocsin.shared.configuration.schedules import PRESETS
 from tocsin.shared.schemas.activation import Activation
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.change import SensorChange
@@ -48,6 +60,9 @@ ARGUMENTS = [
 PATHS = ("chromium", "chromium-browser", "google-chrome")
 ARTIFACTS = os.environ.get("TOCSIN_SCREENSHOTS")
 """A folder for pictures of every page, at three widths and in both colour schemes; none are taken without it."""
+PICTURES = os.environ.get("TOCSIN_PICTURES")
+"""A folder for the few pictures of docs/tutorial.md."""
+PICTURE_BYTES = 100_000
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
@@ -88,6 +103,38 @@ def shot(page: Any, name: str) -> None:
         page.screenshot(path=Path(ARTIFACTS) / f"{name}.png", full_page=True)
 
 
+def picture(page: Page, name: str, of: str | None = None) -> None:
+    """For the tutorial: what fits the window, or one part of it, and small enough to be kept with the sources."""
+    if PICTURES:
+        shown = page if of is None else page.locator(of)
+        data = shown.screenshot(path=Path(PICTURES) / f"{name}.png", animations="disabled")
+        assert len(data) < PICTURE_BYTES, f"{name}.png has {len(data)} bytes"
+
+
+def complaints(page: Page) -> list[str]:
+    """What the browser itself finds wrong: scripts that fail, anything the policy blocks."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
+def serious(page: Page, colours_only: bool = False) -> list[str]:
+    """What axe-core finds serious or critical on the page as it stands."""
+    page.evaluate(AXE.read_text())
+    # Of the rest, nothing is gathered.
+    wanted = {"resultTypes": ["violations"], **({"runOnly": ["color-contrast"]} if colours_only else {})}
+    return [
+        f"{one['id']}: {one['help']}: {[' '.join(node['target']) for node in one['nodes'][:3]]}"
+        for one in page.evaluate("rules => axe.run(document, rules)", wanted)["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def choose(page: Page, group: str, option: str) -> None:
+    page.get_by_role("group", name=group).get_by_text(option, exact=True).click()
+
+
 class Scenery:
     """A little of everything: what a console in use would show."""
 
@@ -109,7 +156,13 @@ class Scenery:
             webhook_recipient(settings, "https://hooks.example.com/services/T0/B1", "Team chat").model_copy(
                 update={"paused": True}
             ),
-            Recipient(id=_id(), name="On call", type="distribution-list", email="oncall@example.com"),
+            Recipient(
+                id=_id(),
+                name="On call",
+                type="distribution-list",
+                email="oncall@example.com",
+                mail=MailTemplates(subject="Wake up: @{notificationName}"),
+            ),
             Recipient(
                 id=_id(),
                 name="Ada Lovelace",
@@ -125,8 +178,15 @@ class Scenery:
             _notification("Hanging and busy", self.sensors[:2], "1", None, self.recipients[0]),
         )
 
+        self.schedule = Schedule(id=_id(), name="Berlin office", time_zone="Europe/Berlin", slots=PRESETS["12x5"])
+        self.silence = Silence(
+            id=_id(), name="Moving house", matchers=(Matcher(field="notification", pattern="Disks*"),),
+            starts_at=self.now - 3_600_000, until=self.now + 7_200_000, comment="New racks", created_by="user:ada",
+        )  # fmt: skip
+
     def put(self) -> None:
-        records = (*self.sensors, *self.groups, *self.recipients, *self.notifications)
+        rules = (*self.sensors, *self.groups, *self.notifications, self.schedule, self.silence)
+        records = (*rules, *self.recipients)
         Store(self.settings, "cli:ada").write(lambda state: [Put(record) for record in records])
         self._readings()
         event = self._activations()
@@ -234,4 +294,4 @@ def _notification(
     )
 
 
-__all__ = ["Scenery", "browser", "chromium", "shot", "signed_in"]
+__all__ = ["Scenery", "browser", "choose", "chromium", "complaints", "picture", "serious", "shot", "signed_in"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tocsin.console.pages.recipient_form import USUAL_MAIL, RecipientForm, acted, form_of_record, read_form
+from tocsin.console.pages.words import field_name
 from tocsin.shared.configuration.records import MailTemplates, Recipient
 
 EMAIL = {"type": "distribution-list", "name": "On call", "email": "oncall@example.com"}
@@ -42,3 +45,17 @@ def test_stored_texts_stand_in_their_inputs_and_nowhere_else() -> None:
     form = form_of_record(stored, {**EMAIL, "mail": {"subject": "Look"}, "rate": "1/s"})
     assert (dict(form.mail), form.rest) == ({"subject": "Look"}, {"rate": "1/s"})
     assert form.document() == {**EMAIL, "mail": {"subject": "Look"}, "rate": "1/s"}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "name"),
+    [
+        ("/webhook/authentication/password", "Password"),
+        ("/webhook/headers/0/name", "Headers 1 name"),
+        ("/first_name", "First name"),
+        ("/webhook", "Webhook"),
+        ("", ""),
+    ],
+)
+def test_a_summary_of_problems_calls_fields_by_their_names(pointer: str, name: str) -> None:
+    assert field_name(pointer) == name

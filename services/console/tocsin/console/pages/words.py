@@ -57,6 +57,14 @@ def count(value: int, one: str, many: str | None = None) -> str:
     return f"{number(value)} {one if value == 1 else many or one + 's'}"
 
 
+def field_name(pointer: str) -> str:
+    """Of a JSON pointer, for people: `/webhook/headers/0/name` is `Headers 1 name`."""
+    parts = pointer.split("/")[1:]
+    said = [part for part in parts if part not in ("webhook", "authentication")] or parts[-1:]
+    words = " ".join(str(int(part) + 1) if part.isdecimal() else part.replace("_", " ") for part in said)
+    return words[:1].upper() + words[1:]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "iso": iso,
@@ -65,4 +73,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "count": count,
     "duration": format_duration,
+    "field_name": field_name,
 }

@@ -44,6 +44,7 @@
     preview.querySelector("details")?.toggleAttribute("open", Boolean(opened));
     if (action === "test") for (const pointer of Object.keys(found.problems)) touched.add(pointer);
     say(found.problems);
+    if (!Object.keys(found.problems).length) document.getElementById("problems")?.remove();
     return found;
   };
   const soon = () => { clearTimeout(timer); timer = setTimeout(ask, 350); };
