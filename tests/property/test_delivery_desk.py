@@ -12,7 +12,7 @@ from tocsin.dispatcher.core.desk import Desk, DeskPolicy, Fetch, Leaves, Terms, 
 from tocsin.dispatcher.core.flow import Ended
 from tocsin.dispatcher.core.waiting import Entry
 
-POLICY = DeskPolicy(per_recipient=3, in_all=5, recipient_bytes=1_000)
+POLICY = DeskPolicy(per_recipient=3, in_all=5, recipient_bytes=1_000, keeps_busy=2)
 RECIPIENTS = ("plain", "other", "ordered")
 HOLDS: tuple[str | None, ...] = (None, "paused", "disabled", "circuit_open")
 
@@ -27,7 +27,7 @@ class DeskMachine(RuleBasedStateMachine):
         self.terms: dict[str, Terms] = dict.fromkeys(RECIPIENTS, Terms())
         for recipient in RECIPIENTS:
             self.desk.add(recipient, 0, Terms())
-        self.numbers = 0
+        self.numbers = self.rounds = 0
         self.of: dict[int, tuple[str, str | None]] = {}  # each delivery's recipient and lane
         self.topic = 0  # the next offset of `delivery-parked`
         self.written: list[tuple[int, int, bool]] = []  # parked and not seen yet: delivery, due, front
@@ -95,6 +95,19 @@ class DeskMachine(RuleBasedStateMachine):
             lane = turn.entry.lane
             assert lane is None or lane not in {one.entry.lane for one in self.out}
             self.out.append(turn)
+        if len(self.out) < POLICY.in_all and not self.desk.held_back:
+            assert not [one for one in RECIPIENTS if self._could_go(one)]
+
+    def _could_go(self, recipient: str) -> bool:
+        seat = self._seat(recipient)
+        held = seat.terms.hold is not None and seat.probe != "waiting"
+        return bool(seat.waiting) and seat.flow.has_room and seat.flow.starts_at <= self.at and not held
+
+    @precondition(lambda self: self.desk.held_back)
+    @rule()
+    def go_round(self) -> None:
+        self.desk.next_round()
+        self.rounds += 1
 
     @precondition(lambda self: self.out)
     @rule(
@@ -134,6 +147,7 @@ class DeskMachine(RuleBasedStateMachine):
         if not hasattr(self, "desk"):
             return
         assert self.desk.in_flight == len(self.out) <= 4 * POLICY.in_all
+        assert sum(turn.round >= self.rounds - 1 for turn in self.out) <= POLICY.keeps_busy
         for recipient in RECIPIENTS:
             assert sum(turn.seat.id == recipient for turn in self.out) <= POLICY.per_recipient
         for numbers in self.ended.values():
@@ -154,6 +168,9 @@ class DeskMachine(RuleBasedStateMachine):
             while self.fetches:
                 self.arrive()
             self.take()
+            while self.desk.held_back:
+                self.go_round()
+                self.take()
             while self.out:
                 self.finish(0, "ok", False, 0)
             self.wait(2_000)

@@ -14,6 +14,7 @@ from delivering import delivery_for, unsigned_recipient
 from support import eventually
 from tocsin.dispatcher.core.audit import Origin
 from tocsin.dispatcher.core.desk import DeskPolicy, Fetch
+from tocsin.dispatcher.core.flow import FIRST_IN_FLIGHT
 from tocsin.dispatcher.core.outcomes import Accepted
 from tocsin.dispatcher.core.standing import CircuitPolicy
 from tocsin.dispatcher.fence import Fence
@@ -59,6 +60,7 @@ class Loop:
     partitions: Partitions = field(default_factory=Partitions)
     suppression: Suppression = field(default_factory=NoSuppression)
     clock: Clock = field(default_factory=SystemClock)
+    policy: DeskPolicy = field(default_factory=DeskPolicy)
 
     def __post_init__(self) -> None:
         self.source = Source(Configuration(recipients={HOOK.id: self.recipient}))
@@ -80,7 +82,7 @@ class Loop:
             clock=clock,
             settle=self.settled.append,
         )
-        self.sender = Sender(parts, DeskPolicy())
+        self.sender = Sender(parts, self.policy)
 
     def take(self, offset: int, change: int = 0) -> Taken:
         delivery = delivery_for(HOOK, configuration_change=change)
@@ -142,6 +144,32 @@ def test_what_is_cut_off_anywhere_is_in_flight_no_longer() -> None:
         loop.sender.cut_off(5)
         assert loop.partitions.wait_until_idle([("deliveries", 0)], 1)
     assert loop.settled == []
+
+
+def test_those_that_wait_for_their_receivers_hold_nobody_back() -> None:
+    async def forever(taken: Taken) -> Settled:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with running(Loop(forever, policy=DeskPolicy(keeps_busy=1))) as loop:
+        loop.sender.submit([loop.take(offset) for offset in range(10)])
+        eventually(lambda: loop.partition.in_flight == FIRST_IN_FLIGHT)  # of this recipient
+        loop.sender.cut_off(5)
+
+
+def test_no_more_than_keep_the_loop_busy_are_in_flight_when_receivers_answer_at_once() -> None:
+    most = 0
+
+    async def at_once(taken: Taken) -> Settled:
+        nonlocal most
+        most = max(most, loop.partition.in_flight)
+        await asyncio.sleep(0)  # a round of the loop
+        return await deliver(taken)
+
+    with running(Loop(at_once, policy=DeskPolicy(keeps_busy=1))) as loop:
+        loop.sender.submit([loop.take(offset) for offset in range(500)])
+        eventually(lambda: len(loop.settled) == 500)
+    assert most <= 2 < FIRST_IN_FLIGHT  # one more, of another round
 
 
 def test_what_comes_late_of_a_partition_that_has_left_goes_nowhere() -> None:

@@ -74,7 +74,9 @@ def _backlog(bench: Bench, name: str, recipients: int, path: str, in_flight: int
         feeder.put(targets[number % recipients])
     feeder.flush()
     bench.receiver.begin()
-    with dispatcher(settings, TOCSIN_CONCURRENCY=str(in_flight)) as process:
+    # Only where it is all about what is in flight: elsewhere the dispatcher finds out by itself.
+    concurrency = {"TOCSIN_CONCURRENCY": str(in_flight)} if path == "slow" else {}
+    with dispatcher(settings, **concurrency) as process:
         found = bench.receiver.wait_for(count, process)
         wait_until_settled(settings, count)
     yield Figure(name, (count - 1) / (found["last"] - found["first"]), reference, RATE)

@@ -52,7 +52,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._admission: asyncio.Task[None] | None = None  # of the last batch
         self._loop = new_event_loop()
-        self._draining = self._cutting_off = False
+        self._draining = self._cutting_off = self._going_round = False
         self._configured: Configuration | None = None
         self._parked: dict[int, Partition] = {}  # of `delivery-parked`, those that are known
         self._seeing = threading.Semaphore(MOST_UNSEEN)
@@ -178,8 +178,7 @@ class Sender:
         self._park(self._desk.offer(seat, entry, self._parts.clock.monotonic(), self._parts.clock.now_ms()))
 
     def _seat(self, recipient: str, number: int) -> Seat[Taken]:
-        found = self._desk.seat(recipient, number)
-        if found is None:
+        if (found := self._desk.seat(recipient, number)) is None:
             found = self._desk.add(recipient, number, self._parts.standings.terms(recipient))
             if found.flow.interval and self._parts.suppression.shared:
                 found.flow.not_before(self._parts.clock.monotonic() + TIMEOUT)
@@ -244,16 +243,18 @@ class Sender:
         if seat is None or (taken is not None and not taken.partition.active):
             return
         if taken is None:
-            left = self._desk.lost(seat, fetch.offset, fetch.lane)
+            self._park(self._desk.lost(seat, fetch.offset, fetch.lane))
         else:
-            left = self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset))
-        self._park(left)
+            self._park(self._desk.arrived(seat, Entry(taken, taken.lane, len(taken.value), taken.offset)))
 
     # What goes out
 
     def _pump(self) -> None:
         while not self._stopped() and (turn := self._desk.take(self._parts.clock.monotonic())):
             self._spawn(self._serve(turn))
+        if self._desk.held_back and not self._going_round:
+            self._going_round = True
+            self._loop.call_soon(self._go_round)
         at = self._desk.wakes_at()
         if at is not None and (self._wake is None or self._wake.cancelled()):
             self._wake = self._loop.call_later(max(0.0, at - self._parts.clock.monotonic()), self._woken)
@@ -261,6 +262,12 @@ class Sender:
     def _woken(self) -> None:
         self._wake = None
         self._pump()
+
+    def _go_round(self) -> None:
+        # What ends in this round goes on with what is next; what there is still room for after that, the pump starts.
+        self._going_round = False
+        self._desk.next_round()
+        self._loop.call_soon(self._pump)
 
     def _stopped(self) -> bool:
         return self._draining or self._cutting_off or self._parts.fence.closed
@@ -301,8 +308,7 @@ class Sender:
         return settled
 
     def _finish(self, turn: Turn[Taken], settled: Settled | None) -> None:
-        attempt = settled.attempt if settled is not None else None
-        again = settled is not None and settled.parked_again
+        attempt, again = (settled.attempt, settled.parked_again) if settled is not None else (None, False)
         seat = turn.seat
         left = self._desk.done(turn, self._parts.clock.monotonic(), ended_of(attempt), again=again)
         if seat.id in self._parts.standings.changed:

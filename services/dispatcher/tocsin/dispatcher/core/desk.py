@@ -1,7 +1,6 @@
 """Who is sent to next, and what has to wait elsewhere. Pure: every recipient's part of what one process delivers.
 
-- Recipients take turns. Each is bounded by its own flow, all together by `in_all`; attempts that last longer than a
-  second no longer count among those, up to four times as many, so that recipients who hang do not fill the slots.
+- Recipients take turns. Each is bounded by its own flow, all together by what may be in flight (`in_flight`).
 - What its recipient cannot take within a second is parked: in `delivery-parked`, not in memory, so that neither its
   partition nor its neighbours wait. While any is parked, new ones park behind it; then they come back oldest first.
   Nothing in memory is older than what is parked but what has its own place there: when one has to be parked, those
@@ -24,6 +23,7 @@ import msgspec
 
 from tocsin.dispatcher.core.arrivals import Arrivals
 from tocsin.dispatcher.core.flow import STUCK_AFTER, Ended, Flow
+from tocsin.dispatcher.core.in_flight import KEEPS_BUSY, InFlight
 from tocsin.dispatcher.core.parked import BEFORE_ALL, Parked
 from tocsin.dispatcher.core.standing import Hold
 from tocsin.dispatcher.core.waiting import Entry, Waiting
@@ -36,9 +36,6 @@ LOOK_EVERY = 0.1
 LAG_TIMES, LAG_FADES = 20.0, 0.9
 """A process that is late itself finds everybody slow: so many times its own lateness must pass as well."""
 
-QUICK_SECONDS = 1.0
-SLOW_TIMES = 4
-
 
 @dataclass(frozen=True, slots=True)
 class DeskPolicy:
@@ -47,6 +44,7 @@ class DeskPolicy:
     per_recipient: int = 32
     in_all: int = 256
     recipient_bytes: int = 8 << 20  # waiting in memory for one recipient
+    keeps_busy: int = KEEPS_BUSY
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +88,7 @@ class Turn(msgspec.Struct, Generic[Item], eq=False):
     seat: Seat[Item]
     entry: Entry[Item]
     at: float
+    round: int
     probe: bool
 
 
@@ -120,14 +119,21 @@ class Desk(Generic[Item]):
         self._later: list[tuple[float, int, Seat[Item]]] = []  # a heap: when a rate or a slow-down lets it start
         self._busy: dict[tuple[str, int], Seat[Item]] = {}  # those with anything to do
         self._count = 0
-        self._out: dict[int, Turn[Item]] = {}  # quick ones, in the order of their starts
-        self._slow = 0
+        self._in_flight = InFlight(policy.in_all, policy.keeps_busy)
         self._looked = 0.0
         self._lag = 0.0
 
     @property
     def in_flight(self) -> int:
-        return len(self._out) + self._slow
+        return len(self._in_flight)
+
+    @property
+    def held_back(self) -> bool:
+        """Something may go out once the loop has gone round: `next_round` must follow, and `take`."""
+        return bool(self._ready) and self._in_flight.busy and not self._in_flight.full
+
+    def next_round(self) -> None:
+        self._in_flight.next_round()
 
     def seat(self, recipient: str, partition: int) -> Seat[Item] | None:
         return self._seats.get((recipient, partition))
@@ -214,7 +220,7 @@ class Desk(Generic[Item]):
             seat.listed = False
             self._list(seat)
         while self._ready:
-            if len(self._out) >= self._policy.in_all or self.in_flight >= SLOW_TIMES * self._policy.in_all:
+            if self._in_flight.busy or self._in_flight.full:
                 return None
             seat = self._ready.popleft()
             seat.listed = False
@@ -228,11 +234,11 @@ class Desk(Generic[Item]):
             probe = seat.probe == "waiting"
             if probe:
                 seat.probe = "out"
-            turn = Turn(seat, seat.waiting.take(), at, probe)
+            turn = Turn(seat, seat.waiting.take(), at, self._in_flight.round, probe)
             if turn.entry.lane is not None and turn.entry.parked_at is None:
                 seat.parked.wait_for(turn.entry.lane)
             seat.flow.started(at)
-            self._out[id(turn)] = turn
+            self._in_flight.add(turn)
             self._list(seat)
             return turn
         return None
@@ -244,8 +250,7 @@ class Desk(Generic[Item]):
     def done(self, turn: Turn[Item], at: float, how: Ended, *, again: bool = False) -> list[Leaves[Item]]:
         """It is no longer in flight. `again`: the head of its lane is being written anew. What has to leave."""
         seat, entry = turn.seat, turn.entry
-        if self._out.pop(id(turn), None) is None:
-            self._slow -= 1
+        self._in_flight.remove(turn)
         seat.flow.ended(at, at - turn.at, how)
         seat.waiting.back(entry.lane)
         if turn.probe:
@@ -264,11 +269,7 @@ class Desk(Generic[Item]):
         self._lag = max(self._lag * LAG_FADES, at - self._looked - LOOK_EVERY if self._looked else 0.0)
         self._looked = at
         patience = max(STUCK_AFTER, LAG_TIMES * self._lag)
-        for key, turn in list(self._out.items()):
-            if at - turn.at < QUICK_SECONDS:
-                break
-            del self._out[key]
-            self._slow += 1
+        self._in_flight.look(at)
         left: list[Leaves[Item]] = []
         for seat in list(self._busy.values()):
             seat.flow.look(at, patience)
