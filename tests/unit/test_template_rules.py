@@ -152,6 +152,7 @@ def test_other_content_types_print_plainly_or_as_html() -> None:
         ("@{" + "1+" * 3000 + "1}", "nested"),
         ("x" * 9000, "the template has 9000 bytes; at most 8192 are allowed"),
         ("@{activationThresholdValue / 0}", "the template fails"),
+        ("@{groupName|truncate(99.5)}", "the filter 'truncate' takes a whole number"),
         ("@{groupName is even}", "the test 'even' is for numbers"),
         ("@{7 is divisibleby('7')}", "the test 'divisibleby' is for numbers"),
         ("{% for i in range(999) %}" + "@{groupName}" * 20 + "{% endfor %}", "the result has more than 100000 bytes"),

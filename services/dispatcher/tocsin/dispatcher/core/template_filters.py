@@ -119,6 +119,8 @@ def _join(text: str, separator: Any = "") -> str:
 
 def _truncate(text: str, length: int = 255) -> str:
     """At most so many characters, the last one a sign that there were more."""
+    if not isinstance(length, int):  # said when it is saved, and not by the first text that is long enough
+        raise TypeError("the filter 'truncate' takes a whole number")
     return text if len(text) <= length else text[: max(length - 1, 0)] + "…"
 
 
