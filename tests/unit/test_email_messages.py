@@ -128,3 +128,14 @@ def test_a_subject_has_no_line_breaks_and_is_cut() -> None:
     assert rendered.subject is not None
     assert "\n" not in rendered.subject
     assert len(rendered.subject) == 200
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\v"])
+def test_no_line_end_of_unicode_keeps_a_message_from_being_made(end: str) -> None:
+    delivery = delivery_for(
+        unsigned_recipient("http://x/"), event=event_of(notification=Ref(id="n", name=f"slow{end}again"))
+    )
+    letter = build_letter(delivery, recipient(name=f"On{end}call"), render_email(Values.of(delivery.event)), SENDER)
+    message = message_from_bytes(letter.data, policy=email.policy.default)
+    assert message["Subject"] == "[Tocsin] slow again: activated"
+    assert message["To"] == "On call <oncall@example.com>"

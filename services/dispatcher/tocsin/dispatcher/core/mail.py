@@ -22,7 +22,7 @@ from tocsin.dispatcher.core.variables import Values
 from tocsin.shared.configuration.records import MailTemplates, Recipient
 from tocsin.shared.schemas.delivery import Delivery, RenderedBody
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # and Unicode's line ends: no header takes them
 _FRAMED = re.compile(r"([^<>]*)<([^<>]*)>")
 # Stricter than RFC 5322: what it leaves out (quoted local parts, comments) is where addresses get smuggled in.
 _ADDRESS = re.compile(r"[^\s\"(),:;<>@\[\]\\]{1,64}@[^\s\"(),:;<>@\\]{1,255}")
