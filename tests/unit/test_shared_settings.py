@@ -145,6 +145,15 @@ def test_what_is_in_flight_may_last_as_long_as_its_recipient_allows_when_the_dis
     assert DispatcherSettings.load(broker).grace((slow, mailed)) == 7_000
 
 
+@pytest.mark.parametrize("sender", ["Tocsin", "Tocsin alerts@b.example", "a@b.example, c@d.example", ""])
+def test_a_sender_of_emails_that_is_no_address_is_refused_at_the_start(
+    sender: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOCSIN_SMTP_FROM", sender)
+    with pytest.raises(SettingsError, match=r"^TOCSIN_SMTP_FROM: .*is not an email address"):
+        DispatcherSettings.load({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092"})
+
+
 def test_a_retry_tier_given_twice_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"TOCSIN_RETRY_TIERS: .*a tier is given twice"):
         CommonSettings.load({"KAFKA_BOOTSTRAP_SERVERS": "k:1"}, retry_tiers="5s,30s,5s")

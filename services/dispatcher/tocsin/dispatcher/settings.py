@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from tocsin.dispatcher.core.desk import DeskPolicy
 from tocsin.dispatcher.core.egress import EgressPolicy, parse_networks
+from tocsin.dispatcher.core.mail import parse_address
 from tocsin.dispatcher.core.standing import CircuitPolicy
 from tocsin.shared.configuration.records import Recipient
 from tocsin.shared.schemas.base import Duration
@@ -64,6 +65,12 @@ class DispatcherSettings(CommonSettings):
     @classmethod
     def _networks(cls, text: str) -> str:
         parse_networks(text)
+        return text
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _sender(cls, text: str) -> str:
+        parse_address(text)  # or every email would be a dead letter
         return text
 
     @property
