@@ -22,7 +22,7 @@ from typing import Any
 
 from support import eventually, newest_change, quick_producer, read_all, settings_for, with_topics
 from tocsin.dispatcher.core.audit import Origin, routed
-from tocsin.dispatcher.main import build_dispatcher, nowhere
+from tocsin.dispatcher.main import build_dispatcher
 from tocsin.dispatcher.settings import DispatcherSettings
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
@@ -36,6 +36,7 @@ from tocsin.shared.configuration.records import (
     Webhook,
 )
 from tocsin.shared.ids import delivery_id
+from tocsin.shared.lifecycle import nowhere
 from tocsin.shared.schemas.audit import TERMINAL, AuditRecord
 from tocsin.shared.schemas.base import Ref
 from tocsin.shared.schemas.delivery import Delivery

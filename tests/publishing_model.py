@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,20 +22,25 @@ Change = tuple[str, float, int]
 
 @dataclass
 class SlowSensor:
-    """A sensor with trigger, clear and `for` on one series, reading by reading."""
+    """A sensor with trigger, clear, `for` and `keep` on one series, reading by reading."""
 
     sensor: Sensor
     on: bool = False
     since: int | None = None  # the trigger holds since then
+    kept: tuple[float, int] | None = None  # the last value, and until when it is kept though clear holds
     changes: list[Change] = field(default_factory=list)
 
     def judge(self, value: float, time: int) -> None:
         triggers = self.sensor.trigger.holds(value)
         clears = not triggers and (self.sensor.clear is None or self.sensor.clear.holds(value))
+        self.pass_to(time - 1)
         if self.on:
-            if clears:
-                self.on, self.since = False, None
-                self.changes.append(("clear", value, time))
+            if clears and self.sensor.keep:
+                self.kept = (value, time + self.sensor.keep if self.kept is None else self.kept[1])
+            elif clears:
+                self._clear(value, time)
+            else:
+                self.kept = None
         elif not triggers:
             self.since = None
         else:
@@ -43,33 +49,46 @@ class SlowSensor:
                 self.on = True
                 self.changes.append(("triggered", value, time))
 
+    def pass_to(self, time: float) -> None:
+        """What is due by then."""
+        if self.kept is not None and self.kept[1] <= time:
+            self._clear(*self.kept)
+
+    def _clear(self, value: float, time: int) -> None:
+        self.on, self.since, self.kept = False, None, None
+        self.changes.append(("clear", value, time))
+
 
 class SlowDetector:
-    """All sensors on all systems: one instance of each metric."""
+    """All sensors on all series; of a metric with instances each is called system/instance."""
 
     def __init__(self, sensors: Iterable[Sensor]) -> None:
         self._by_metric: dict[str, list[Sensor]] = defaultdict(list)
         for sensor in sensors:
             self._by_metric[sensor.metric].append(sensor)
-        self.states: dict[tuple[str, str], SlowSensor] = {}  # by sensor and system
+        self.states: dict[tuple[str, str], SlowSensor] = {}  # by sensor and series
         self._newest: dict[tuple[str, str], tuple[int, set[float]]] = {}
         self.systems: set[str] = set()
 
     def read(self, messages: Iterable[Message]) -> SlowDetector:
-        """In the order of the log."""
+        """In the order of the log, and then until all timers have fired."""
         for message in messages:
             found = json.loads(message.value() or b"{}")
-            self._take(found["system"], found["metric"], float(found["value"]), found["time"])
+            system, instance = found["system"], found.get("instance")
+            self.systems.add(system)
+            series = system if instance is None else f"{system}/{instance}"
+            self._take(series, found["metric"], float(found["value"]), found["time"])
+        for state in self.states.values():
+            state.pass_to(math.inf)
         return self
 
-    def _take(self, system: str, metric: str, value: float, time: int) -> None:
-        self.systems.add(system)
-        newest, seen = self._newest.get((system, metric), (-1, set()))
+    def _take(self, series: str, metric: str, value: float, time: int) -> None:
+        newest, seen = self._newest.get((series, metric), (-1, set()))
         if time < newest or (time == newest and value in seen):
             return  # late, or a repeat
-        self._newest[system, metric] = (time, {value} if time > newest else seen | {value})
+        self._newest[series, metric] = (time, {value} if time > newest else seen | {value})
         for sensor in self._by_metric[metric]:
-            state = self.states.setdefault((sensor.id, system), SlowSensor(sensor))
+            state = self.states.setdefault((sensor.id, series), SlowSensor(sensor))
             state.judge(value, time)
 
     def changes(self) -> dict[tuple[str, str], list[Change]]:

@@ -16,7 +16,6 @@ from broker_faults import set_topic
 from delivering import ServiceProcess, audits, event_of, notification_for, unsigned_recipient
 from support import eventually, produce, put_records, read_all, settings_for, with_topics
 from tocsin.deploy.stack import Stack
-from tocsin.dispatcher.main import nowhere
 from tocsin.dispatcher.router import Router
 from tocsin.dispatcher.settings import RouterSettings
 from tocsin.shared import kafka
@@ -25,6 +24,7 @@ from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.records import Notification, Recipient
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.ids import delivery_id
+from tocsin.shared.lifecycle import nowhere
 from tocsin.shared.schemas.delivery import Delivery
 from tocsin.shared.schemas.event import NotificationEvent
 from tocsin.shared.settings import CommonSettings

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +54,19 @@ class Member:
 
 
 class Fleet:
-    """Service processes that share an environment and a folder for their logs."""
+    """Service processes that share an environment, a folder for their logs, and the command that starts them."""
 
-    def __init__(self, supervisor: Supervisor, log_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        log_dir: Path,
+        environment: Mapping[str, str],
+        command: Sequence[str] | None = None,
+    ) -> None:
         self._supervisor = supervisor
         self._log_dir = log_dir
         self._environment = dict(environment)
+        self._command = tuple(command or TOCSIN)
         self.members: dict[str, Member] = {}
 
     def start(self, service: str, *, name: str | None = None, environment: Mapping[str, str] | None = None) -> Member:
@@ -79,7 +86,7 @@ class Fleet:
         """Any `tocsin` command that stays."""
         child = self._supervisor.start(
             name,
-            [*TOCSIN, *arguments],
+            [*self._command, *arguments],
             env={**self._environment, **(environment or {})},
             log_path=self._log_dir / f"{name}.log",
         )

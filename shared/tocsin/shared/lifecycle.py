@@ -15,10 +15,15 @@ EXIT_RESTART = 70
 _log = logging.getLogger(__name__)
 
 
-class Lifecycle:
-    """A stack of named teardowns, and the wish to stop."""
+def nowhere(point: str) -> None:
+    """What a process does at a point that has a name: nothing. Tests let it end there."""
 
-    def __init__(self) -> None:
+
+class Lifecycle:
+    """A stack of named teardowns, and the wish to stop. `at` is told the named points that the process passes."""
+
+    def __init__(self, at: Callable[[str], None] = nowhere) -> None:
+        self.at = at
         self._teardowns: list[tuple[str, Callable[[], object]]] = []
         self._listeners: list[Callable[[], None]] = []
         self.stopping = threading.Event()

@@ -36,7 +36,7 @@ from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower, ConfigurationSource
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.errors import SettingsError, TocsinError
-from tocsin.shared.lifecycle import Lifecycle
+from tocsin.shared.lifecycle import Lifecycle, nowhere
 from tocsin.shared.settings import CommonSettings
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
@@ -55,10 +55,6 @@ from tocsin.shared.topics import (
 log = logs.logger(__name__)
 
 S = TypeVar("S", bound=CommonSettings)
-
-
-def nowhere(point: str) -> None:
-    """The seam for tests that end the process at a named point."""
 
 
 @dataclass(frozen=True, slots=True)

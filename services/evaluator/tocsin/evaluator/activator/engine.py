@@ -25,6 +25,7 @@ from tocsin.evaluator.core.activation_row import Pending, encode_row
 from tocsin.evaluator.core.notification import Rulebook
 from tocsin.shared.clock import Clock
 from tocsin.shared.headers import Headers, cloud_event, traceparent
+from tocsin.shared.lifecycle import nowhere
 from tocsin.shared.schemas.tally import Tick
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.logs import logger
@@ -113,6 +114,7 @@ class Engine:
         self._view = view
         self._book = book
         self._check = check
+        self.at: Callable[[str], None] = nowhere
         self._offsets = Offsets()
         self._reading_again: dict[int, tuple[int, float]] = {}  # by partition: from where, since when
         self._window: list[_Taken] = []
@@ -178,7 +180,12 @@ class Engine:
             self._filled.clear()
             window, self._window = self._window, []
             await asyncio.gather(*(future for taken in window for future in taken.written))
-            await self._publish([event for taken in window for event in taken.events])
+            events = [event for taken in window for event in taken.events]
+            if events:
+                self.at("rows_written")
+            await self._publish(events)
+            if events:
+                self.at("events_sent")
             for taken in window:
                 if not taken.more:
                     await self._bus.settle(taken.delivered, commit=True)

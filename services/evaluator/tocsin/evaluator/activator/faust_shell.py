@@ -54,7 +54,7 @@ class FaustShell:
         self._settings = settings
         self._tallies = view.topic
         self._fence = Fence(clock, SESSION_TIMEOUT_MS / 1000 * 0.9)
-        self._engine = Engine(self, Rows(partitions), view, book, self._fence.check)
+        self.engine = Engine(self, Rows(partitions), view, book, self._fence.check)
         self._ticker = Ticker(self, clock, settings.activator_tick / 1000, self.owned)
         self._app = self._build_app(broker, partitions)
         self._table = self._build_agent(partitions)
@@ -105,7 +105,7 @@ class FaustShell:
     async def run(self, stop: asyncio.Event, on_state: Callable[[bool], None]) -> None:
         """Until `stop` is set; then drain: what was taken is finished, committed, and the group left."""
         self._fence.start()
-        flusher, ticker = (asyncio.create_task(_guarded(part)) for part in (self._engine.flush, self._ticker.run))
+        flusher, ticker = (asyncio.create_task(_guarded(part)) for part in (self.engine.flush, self._ticker.run))
         starting = asyncio.create_task(self._app.start())
         while not stop.is_set():
             if starting.done() and starting.exception() is not None:
@@ -179,7 +179,7 @@ class FaustShell:
 
     async def _recovered(self, partitions: set[int]) -> None:
         self._consumer.done.clear()
-        await self._engine.recovered(partitions)
+        await self.engine.recovered(partitions)
 
     async def _judge(self, stream: Stream[Any]) -> None:
         try:
@@ -187,7 +187,7 @@ class FaustShell:
                 message = event.message
                 place = Place(message.partition, message.offset, round(message.timestamp * 1000))
                 record = Record(cast(Any, message.key), cast(Any, message.value), place)
-                await self._engine.take(Delivered(record, (event, stream)))
+                await self.engine.take(Delivered(record, (event, stream)))
         except Exception as error:  # noqa: BLE001  Faust would acknowledge the record and go on
             end_at_once(f"unexpected: {error!r}", error)
 

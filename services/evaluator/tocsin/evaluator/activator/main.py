@@ -20,7 +20,7 @@ from tocsin.shared.clock import Clock, SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.configuration.snapshot import Configuration
 from tocsin.shared.errors import BrokerError, TocsinError, TopicError
-from tocsin.shared.lifecycle import Lifecycle
+from tocsin.shared.lifecycle import Lifecycle, nowhere
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
 from tocsin.shared.topics import (
@@ -39,12 +39,12 @@ RETRY_AFTER_S = 0.5
 TOPICS = (CONFIGURATION, NOTIFICATION_TALLIES, NOTIFICATION_EVENTS, ACTIVATIONS, ACTIVATOR_CHANGELOG)
 
 
-def run_activator() -> int:
+def run_activator(at: Callable[[str], None] = nowhere) -> int:
     """Until SIGTERM. Returns the exit code: 0 drained, 2 cannot start. 70 is for the supervisor: start me anew."""
     try:
         settings = ActivatorSettings.load()
         logs.configure("activator", settings.log_level, settings.log_format)
-        with Lifecycle() as lifecycle:
+        with Lifecycle(at) as lifecycle:
             lifecycle.install_signals()
             asyncio.run(_run(settings, lifecycle))
     except TocsinError as error:
@@ -147,6 +147,7 @@ async def _run(settings: ActivatorSettings, lifecycle: Lifecycle) -> None:
     view = LogView(settings.kafka, settings.topic(APP_ID), settings.topic(NOTIFICATION_TALLIES))
     lifecycle.add("view of the log", view.close)
     shell = FaustShell(settings, broker, partitions, view, lambda: book.current, clock)
+    shell.engine.at = lifecycle.at
     book.then = partial(_soon, loop, shell.poke)
     patience = Progress(settings.activator_stalled_after / 1000)
     watch = ProgressWatch(view, patience, clock, owned=shell.owned, step=shell.step, stuck=end_at_once)

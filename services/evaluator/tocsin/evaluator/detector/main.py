@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
 
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.evaluator.detector.warm import warm
@@ -12,7 +13,7 @@ from tocsin.shared import kafka
 from tocsin.shared.clock import SystemClock
 from tocsin.shared.configuration.follower import ConfigurationFollower
 from tocsin.shared.errors import BrokerError, TocsinError, TopicError
-from tocsin.shared.lifecycle import Lifecycle
+from tocsin.shared.lifecycle import Lifecycle, nowhere
 from tocsin.shared.telemetry import logs
 from tocsin.shared.telemetry.health import Health, HealthServer
 from tocsin.shared.topics import (
@@ -40,9 +41,9 @@ RETRY_AFTER = 1.0
 log = logs.logger(__name__)
 
 
-def run_detector() -> int:
+def run_detector(at: Callable[[str], None] = nowhere) -> int:
     """Exit code: 0 drained, 2 could not start, or its name is another's now."""
-    with Lifecycle() as lifecycle:
+    with Lifecycle(at) as lifecycle:
         try:
             settings = DetectorSettings.load()
             logs.configure("detector", settings.log_level, settings.log_format)
@@ -69,7 +70,7 @@ def serve(settings: DetectorSettings, lifecycle: Lifecycle) -> None:
     # Each message is an object the collector tracks, and none is ever part of a cycle.
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)
-    Worker(settings, partitions, follower, SystemClock(), health, lifecycle.stopping.is_set).run()
+    Worker(settings, partitions, follower, SystemClock(), health, lifecycle).run()
 
 
 def _with_a_broker(settings: DetectorSettings, lifecycle: Lifecycle) -> tuple[int, ConfigurationFollower] | None:

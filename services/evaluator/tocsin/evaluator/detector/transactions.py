@@ -44,8 +44,9 @@ _CUT_TO = 1 << 20
 class Transactions:
     """Any KafkaException leaves it unusable until `renew`: nobody knows what became of the transaction."""
 
-    def __init__(self, settings: DetectorSettings) -> None:
+    def __init__(self, settings: DetectorSettings, at: Callable[[str], None]) -> None:
         self._settings = settings
+        self._at = at
         self._producer: Producer | None = None
         self._calls = BoundedCalls("transaction")
         self._readings = settings.topic(SENSOR_READINGS)
@@ -86,7 +87,9 @@ class Transactions:
             if output.offsets:
                 offsets = [TopicPartition(self._readings, at, offset) for at, offset in output.offsets.items()]
                 self._insist(partial(producer.send_offsets_to_transaction, offsets, metadata, COMMIT_WITHIN), 0.0)
+            self._at("before_commit")
             self._insist(partial(producer.commit_transaction, COMMIT_WITHIN), _OVERRUN)
+            self._at("committed")
         except BaseException:
             self.drop()
             raise

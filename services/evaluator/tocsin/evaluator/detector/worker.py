@@ -6,7 +6,6 @@ tallies. Once a second a tick lets time pass. Any failure of a transaction: begi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, assert_never
 
 from confluent_kafka import KafkaException
@@ -28,6 +27,7 @@ from tocsin.evaluator.detector.writer import Job, Writer
 from tocsin.shared.clock import Clock
 from tocsin.shared.configuration.follower import ConfigurationSource
 from tocsin.shared.errors import BrokerError, TopicError
+from tocsin.shared.lifecycle import Lifecycle
 from tocsin.shared.telemetry import metrics
 from tocsin.shared.telemetry.health import Health
 from tocsin.shared.telemetry.logs import logger
@@ -65,15 +65,15 @@ class Worker:
         configuration: ConfigurationSource,
         clock: Clock,
         health: Health,
-        stopping: Callable[[], bool],
+        lifecycle: Lifecycle,
     ) -> None:
         self._settings = settings
         self._configuration = configuration
         self._clock = clock
         self._health = health
-        self._stopping = stopping
+        self._stopping = lifecycle.stopping.is_set
         self._stop_seen_at: float | None = None
-        self._writer = Writer(settings, clock, self._give_up)
+        self._writer = Writer(settings, clock, self._give_up, lifecycle.at)
         self._ends = Ends(settings, clock)
         self._inbox = Inbox(settings, partitions, lambda: self._engine.known, clock)
         self._reader = StateReader(settings, self._leaving)

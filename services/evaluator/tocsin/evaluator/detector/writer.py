@@ -37,10 +37,12 @@ class Job:
 class Writer:
     """After a failure nobody knows what counts: whoever submits or waits next gets it raised, and begins anew."""
 
-    def __init__(self, settings: DetectorSettings, clock: Clock, give_up: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: DetectorSettings, clock: Clock, give_up: Callable[[], bool], at: Callable[[str], None]
+    ) -> None:
         self._clock = clock
         self._give_up = give_up
-        self._transactions = Transactions(settings)
+        self._transactions = Transactions(settings, at)
         self._sender = TallySender(settings)
         self._jobs: queue.Queue[Job] = queue.Queue(1)
         self._idle = threading.Event()
