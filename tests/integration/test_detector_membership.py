@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-from detecting import sensor
+from detecting import configuration, sensor
 from detector_processes import Detectors
 from support import eventually, put_records, settings_for, with_topics
 from tocsin.deploy.stack import Stack
+from tocsin.evaluator.core.plan import make_plan
+from tocsin.evaluator.detector.batch import Batch
+from tocsin.evaluator.detector.engine import Engine
+from tocsin.evaluator.detector.inbox import Assignment, Inbox, Revocation
+from tocsin.evaluator.detector.intake import Intake
+from tocsin.evaluator.detector.parsing import Parsed
 from tocsin.evaluator.detector.settings import DetectorSettings
+from tocsin.shared.clock import SystemClock
+from tocsin.shared.errors import FencedError
 from tocsin.shared.kafka import SESSION_TIMEOUT_MS
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -98,3 +106,54 @@ def test_a_frozen_one_whose_name_has_been_taken_writes_nothing_when_it_wakes_up_
     swing(detectors, 8)
     eventually(lambda: published(detectors, 8))
     assert successor.poll() is None
+
+
+class Forgetful:
+    """An intake whose client, once, takes its own place in the group for another's."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def route(self, partitions: Iterable[int]) -> None:
+        self._intake.route(partitions)
+
+    def take(self, most: int, timeout: float) -> Batch:
+        raise FencedError("a session is over")
+
+    def close(self) -> None:
+        self._intake.close()
+
+
+def test_who_only_believes_that_its_place_is_taken_joins_anew(detectors: Detectors) -> None:
+    plan = Engine(make_plan(configuration()), detectors.settings.partitions_readings)
+    inbox = Inbox(detectors.settings, plan.partitions, lambda: plan.known, SystemClock())
+    inbox.start()
+    try:
+        first = assignment_of(inbox)
+        first.answer(dict.fromkeys(first.offsets, 0))
+        inbox._intake = Forgetful(inbox._intake)
+        again = assignment_of(inbox)
+        assert again.generation > first.generation
+        assert again.offsets.keys() == first.offsets.keys()
+        again.answer(dict.fromkeys(again.offsets, 0))
+        swing(detectors, 1)
+        eventually(lambda: isinstance(item := inbox.next(1.0), Parsed) and len(item.batch))
+    finally:
+        inbox.stop()
+        while not inbox.closed:
+            if isinstance(item := inbox.next(0.1), Revocation):
+                item.done.set()
+
+
+def assignment_of(inbox: Inbox) -> Assignment:
+    """The next one; what was before it is given up."""
+
+    def found() -> Assignment | None:
+        item = inbox.next(0.2)
+        if isinstance(item, Revocation):
+            item.done.set()
+        return item if isinstance(item, Assignment) else None
+
+    assignment = eventually(found)
+    assert isinstance(assignment, Assignment)
+    return assignment

@@ -23,6 +23,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from tocsin.evaluator.detector.batch import Batch
 from tocsin.evaluator.detector.columns import Known
 from tocsin.evaluator.detector.intake import Intake, StrayMessageError, open_intake
+from tocsin.evaluator.detector.membership import is_taken
 from tocsin.evaluator.detector.parsing import Parsed, Parser
 from tocsin.evaluator.detector.settings import DetectorSettings
 from tocsin.shared import kafka
@@ -103,6 +104,7 @@ class Inbox:
         self.generation = 0  # the one that counts; set by both threads
         self._generation = 0  # of what is being fetched
         self._metadata: Any = None
+        self._member: str | None = None  # as the group calls us
         self._intake: Intake
         self._message_size = 1  # bytes, as in the batch before
         self._stopping = threading.Event()
@@ -146,6 +148,14 @@ class Inbox:
     # --- the consuming thread ---
 
     def _consume(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._be_a_member()
+        finally:
+            self._closed.set()
+
+    def _be_a_member(self) -> None:
+        """Until told to stop, or to join anew. Raises FencedError when our name is another's now."""
         client_id = f"tocsin-detector-{self._settings.instance}"
         consumer = kafka.consumer(
             self._settings.kafka,
@@ -170,10 +180,15 @@ class Inbox:
                     self._begin(consumer)
                 self._take(linger)
             self._leave(consumer)
+        except FencedError:
+            # Also after a session that ended with the broker away: the client forgets which member it was, and asks on.
+            if is_taken(self._settings, self._member, self._stopping):
+                raise
+            log.warning("no member of the group any more, though nobody took our place; joining anew")
+            self._on_lost(consumer, [])
         finally:
             self._intake.close()
             consumer.close()
-            self._closed.set()
 
     def _leave(self, consumer: Consumer) -> None:
         """A member with a name of its own keeps its partitions when it just goes: for as long as a session lasts."""
@@ -249,6 +264,7 @@ class Inbox:
         try:
             consumer.assign([])
             self._metadata = consumer.consumer_group_metadata()
+            self._member = consumer.memberid() or self._member
             wanted = [TopicPartition(self._topic, partition) for partition in self._partitions]
             committed = consumer.committed(wanted, ASKED_WITHIN) if wanted else []
             for one in committed:
