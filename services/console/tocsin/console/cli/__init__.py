@@ -8,6 +8,7 @@ import sys
 import click
 from click.shell_completion import CompletionItem
 
+from tocsin.console.findings import nearest
 from tocsin.shared.errors import TocsinError
 
 _COMMANDS = {
@@ -56,6 +57,11 @@ _COMMANDS = {
     "bench": ("tocsin.deploy.bench:bench", "Measure this machine, each figure beside its reference."),
 }
 
+_ALSO = {"silences": "silence", "dead-letter": "dead-letters"} | {
+    kind: f"{kind}s" for kind in ("sensor", "group", "schedule", "notification", "recipient", "token", "template")
+}
+"""Other names of commands, as people type them; not listed."""
+
 
 class _Lazy(click.Group):
     """A group that imports a command only when it is called."""
@@ -64,8 +70,11 @@ class _Lazy(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = _ALSO.get(cmd_name, cmd_name)
         if cmd_name not in _COMMANDS:
-            return None
+            if ctx.resilient_parsing or cmd_name.startswith("-"):
+                return None  # a shell asks for completion; click itself knows what to say of an option
+            ctx.fail(f"there is no command {cmd_name[:64]!r}; {nearest(cmd_name, _COMMANDS)}")
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
