@@ -21,7 +21,7 @@ import psutil
 from tocsin.deploy import reaper
 from tocsin.shared.errors import TocsinError
 
-GRACE = timedelta(seconds=10)  # what a service may take to drain after SIGTERM
+GRACE = timedelta(seconds=30)  # what a service may take to drain after SIGTERM: more than its own TOCSIN_SHUTDOWN_GRACE
 ORPHANS_GRACE = timedelta(seconds=5)  # nobody waits for these any more
 
 # The child reports its own id to the reaper, then becomes what it shall be: nobody can die in between unnoticed.
