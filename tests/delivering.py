@@ -241,6 +241,7 @@ class ServiceProcess:
         }
         self.log = log
         self._out = log.open("ab")
+        self._said_before = log.stat().st_size
         self.process = subprocess.Popen(
             [sys.executable, "-c", _RUN, service, crash_at, str(nth), str(by.value)],
             env=environment,
@@ -253,6 +254,8 @@ class ServiceProcess:
         self.process.wait(10)
 
     def stop(self, within: float = 40.0) -> int:
+        """Once it has said something: what is stopped before it listens to signals just dies."""
+        eventually(lambda: self.log.stat().st_size > self._said_before or self.process.poll() is not None)
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)
 
