@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import pstdev
 
 import pytest
 
@@ -274,6 +275,19 @@ def test_numbers_at_the_end_of_their_range_are_bounded(function: str) -> None:
     assert found is not None
     assert math.isfinite(found)
     assert aggregate("avg", [0, 1], [1.7e308, 1.7e308]) == 1.7e308
+
+
+@pytest.mark.parametrize(("value", "count"), [(0.1, 3), (0.8, 6), (48.79, 29), (1.7e308, 3), (5e-324, 3), (-0.0, 2)])
+def test_what_does_not_move_deviates_by_nothing(value: float, count: int) -> None:
+    """The mean of three times 0.1 is not 0.1: it is rounded twice."""
+    assert aggregate("stddev", [0] * count, [value] * count) == 0
+    stuck = make_sensor("== 0", aggregate={"function": "stddev", "count": count})
+    assert len(published(stuck, [(at, value) for at in range(count)])) == 1
+
+
+@pytest.mark.parametrize("values", [[0.1, math.nextafter(0.1, 1)], [1e9, 1e9 + 1e-6, 1e9], [0, 2e200]])
+def test_a_deviation_is_of_the_values_and_not_of_the_rounded_mean(values: list[float]) -> None:
+    assert aggregate("stddev", [0] * len(values), values) == pytest.approx(pstdev(values), rel=1e-15, abs=0)
 
 
 def test_a_rate_within_one_instant_is_not_judged() -> None:

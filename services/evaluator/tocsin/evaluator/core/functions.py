@@ -37,13 +37,18 @@ def mean(values: Values) -> float:
 
 
 def deviation(values: Values) -> float:
-    """Of the population."""
+    """Of the population; 0 where all values are equal.
+
+    The mean is rounded: what that adds to the squares is taken off again. Source: Chan, Golub and LeVeque, Algorithms
+    for Computing the Sample Variance, 1983, (1.7).
+    """
     middle = mean(values)
     apart = [_bounded(value - middle) for value in values]
-    widest = max(map(abs, apart))
-    if widest < 1e150:
-        return math.sqrt(math.fsum([one * one for one in apart]) / len(values))
-    return _bounded(widest * math.sqrt(math.fsum([(one / widest) ** 2 for one in apart]) / len(values)))
+    # By a power of two, which rounds nothing, so that no square is too large for a float.
+    exponent = max(0, math.frexp(max(map(abs, apart)))[1])
+    scaled = [math.ldexp(one, -exponent) for one in apart]
+    squares = math.fsum([one * one for one in scaled]) - math.fsum(scaled) ** 2 / len(values)
+    return math.ldexp(math.sqrt(max(0.0, squares) / len(values)), exponent)
 
 
 def percentile(percent: int) -> Callable[[Values], float]:
