@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from tocsin.evaluator.detector.columns import Known
 from tocsin.evaluator.detector.names import Names
 from tocsin.ingest.core.recordings import Columns, Flaw, TimeUnit
 from tocsin.ingest.files import read
+from tocsin.shared.errors import UsageError
 
 TIMES = [
     "2026-01-01T00:00:00Z", "2026-01-01 00:00:01", "2026-01-01T00:00:02.5Z", "2026-01-01T00:00:02.123456789+02:00",
@@ -84,12 +86,13 @@ def _flaw(flaw: Flaw) -> tuple[int, str]:
 @given(
     st.sampled_from(HEADERS),
     st.lists(LINE, max_size=12),
-    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.sampled_from(["ms", "s"]),
     st.sampled_from([1, 40, 10_000]),
 )
 @example(HEADERS[0], ["2026-01-01T00:00:00Z,A,m,1", "", '2026-01-01,"A\nB",m,1', "x,A,m,2"], "\n", True, "ms", 10)
+@example(HEADERS[0], ["2026-01-01T00:00:00Z,A,m,1"], "\r", True, "ms", 10_000)
 @settings(max_examples=300, deadline=None)
 def test_csv(header: str, lines: list[str], newline: str, ends: bool, unit: TimeUnit, block_bytes: int) -> None:
     text = newline.join([header, *lines]) + newline * ends
@@ -132,3 +135,20 @@ def test_ndjson(lines: list[str], block_bytes: int) -> None:
         path = Path(folder) / "readings.ndjson"
         path.write_text('{"system": "A", "metric": "m", "value": 1, "time": 0}\n' + "\n".join(lines))
         assert columns_of(path, Columns(), block_bytes) == one_by_one(path, Columns())
+
+
+PACKED = gzip.compress((HEADERS[0] + "\n" + "2026-01-01T00:00:00Z,A,m,1\n" * 50).encode())
+
+
+@given(st.integers(10, len(PACKED) - 1), st.integers(1, 255), st.booleans())
+@example(15, 255, False)
+def test_a_packed_file_that_is_cut_or_damaged_is_refused_by_name(at: int, flipped: int, cut: bool) -> None:
+    """The first ten bytes are the header, in which there are some that nobody reads."""
+    damaged = PACKED[:at] if cut else PACKED[:at] + bytes([PACKED[at] ^ flipped]) + PACKED[at + 1 :]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "readings.csv.gz"
+        path.write_bytes(damaged)
+        for found, _ in (columns_of(path, Columns(), 10_000), one_by_one(path, Columns())):
+            kind, message = found[-1]
+            assert kind is UsageError
+            assert message.startswith(f"{path}: cannot be read: ")

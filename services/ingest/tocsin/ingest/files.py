@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from tocsin.ingest.core.recordings import Columns, Flaw, Recorded, parse_csv, pa
 from tocsin.shared.errors import UsageError
 
 _SNIFF = 4096
+
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file raises when it cannot be opened, or is packed and has been cut or damaged."""
 
 OnFlaw = Callable[[Path, Flaw], None]
 
@@ -78,7 +82,7 @@ def read(path: Path, columns: Columns) -> Iterator[Recorded | Flaw]:
                 yield from parse_csv(text, columns.of_file(stem_of(path)))
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
 
 

@@ -25,7 +25,7 @@ from tocsin.ingest.core.recordings import (
     parse_time,
     plan_csv,
 )
-from tocsin.ingest.files import is_ndjson, open_file, stem_of
+from tocsin.ingest.files import UNREADABLE, is_ndjson, open_file, stem_of
 from tocsin.shared.errors import UsageError
 from tocsin.shared.times import parse_rfc3339
 
@@ -51,7 +51,7 @@ def read_blocks(
                     yield found
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
-    except (OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
@@ -99,7 +99,7 @@ class _Csv:
         header, _, rest = piece.partition(b"\n")
         if not header.strip():
             raise UsageError("the file has no header")
-        if b'"' in header:
+        if b'"' in header or b"\r" in header.removesuffix(b"\r"):
             yield from self._one_by_one(chain([piece], pieces), None, 1)
             return
         names = _text(header).rstrip("\r").split(",")
