@@ -184,6 +184,28 @@ def test_an_edit_clears_whatever_was_not_clear() -> None:
     assert [key for key in cluster.rows[0] if key[0] == "series"] == []
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("ticks", [False, True])
+@pytest.mark.parametrize("other", [{"keep": "5s"}, SILENT], ids=["keep", "no_data"])
+def test_a_timer_of_another_sensor_does_not_pass_for_a_first_judgement(
+    other: dict[str, Any], ticks: bool, restarts: bool
+) -> None:
+    """An edited sensor has not judged the value that is there, though the bounds around it are drawn anew."""
+    stays = make_sensor(trigger="> 5", **other).model_copy(update={"id": "a", "name": "a"})
+    cluster = started(plan(stays, make_sensor("> 90")), ("PC-1", 9, 100), ("PC-1", 4, 101))
+    edited = plan(stays, make_sensor("> 3"), change=2)
+    if restarts:
+        cluster.begin(edited)
+    else:
+        cluster.replan(edited)
+    if ticks:
+        pass_to(cluster, 115)
+    more(cluster, ("PC-1", 4, 120))
+    assert [(change.time, change.state) for change in cluster.changes if change.sensor == "s"] == [
+        (120_000, "triggered")
+    ]
+
+
 def test_windows_of_sensors_that_stay_go_on_when_another_is_added() -> None:
     total = make_sensor("> 10", aggregate={"function": "sum", "window": "1m"})
     cluster = started(plan(total), ("PC-1", 6, 100))

@@ -116,7 +116,8 @@ def fire_timers(intervals: Intervals, series: Series, until: int, *, including: 
             heapq.heappop(waiting)
         else:
             heapq.heapreplace(waiting, (following.due, place))
-    if moved:
+    # Without bounds, a sensor may be there that has not judged the newest value: it has just been edited.
+    if moved and series.low <= series.high:
         draw_bounds(intervals, series, series.order.values[-1])
     else:
         draw_deadlines(intervals, series)
