@@ -12,7 +12,7 @@ from confluent_kafka import Message
 from tocsin.evaluator.core.plan import Plan, make_plan
 from tocsin.evaluator.detector import batch as kafka_batch
 from tocsin.evaluator.detector.batch import Batch
-from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row, recover
+from tocsin.evaluator.detector.checkpoint import checkpoint, partition_row, recover, write_edits
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.forgetting import forget_named
 from tocsin.evaluator.detector.output import Change, Output
@@ -139,6 +139,7 @@ class Cluster:
             owned.epoch += 1
             partition_row(engine, at, output)
         output.merge(forget_named(engine, changes_of(rows)))
+        write_edits(engine, changes_of(rows), output)
         self.engine = engine
         self.commit(output)
         return engine

@@ -220,6 +220,40 @@ def test_windows_of_sensors_that_stay_go_on_when_another_is_added() -> None:
     assert told(cluster)[1:] == ["PC-1 clear@101 edited"]
 
 
+@pytest.mark.parametrize(
+    "window", [{"window": "1m"}, {"count": 2}, {"tumbling": "1m"}], ids=lambda one: next(iter(one))
+)
+@pytest.mark.parametrize("restarts", [0, 1, 2])
+def test_a_window_that_was_edited_while_nobody_looked_begins_empty(window: dict[str, Any], restarts: int) -> None:
+    """As live: what is read again after a start came before the edit; however often it starts."""
+    rule = make_sensor("> 10", aggregate={"function": "sum", **window})
+    cluster = started(plan(rule), ("PC-1", 6, 121), ("PC-1", 7, 122))
+    edited = plan(rule.model_copy(update={"keep": 1000, "revision": 2}), change=2)
+    cluster.replan(edited)
+    live, last = told(cluster), [("PC-1", 6, 130), ("PC-1", 6, 190)]
+    more(cluster, *last)
+    expected = told(cluster)[len(live) :]
+
+    cluster = started(plan(rule), ("PC-1", 6, 121), ("PC-1", 7, 122))
+    for _ in range(restarts):
+        cluster.begin(edited)
+    if not restarts:
+        cluster.replan(edited)
+    before = len(told(cluster))
+    more(cluster, *last)
+    assert told(cluster)[before:] == expected
+
+
+def test_a_new_name_leaves_what_is_in_a_window() -> None:
+    rule = make_sensor("> 10", aggregate={"function": "sum", "window": "1m"})
+    cluster = started(plan(rule), ("PC-1", 6, 121))
+    cluster.step(with_checkpoint=True)
+    more(cluster, ("PC-1", 1, 122))
+    cluster.begin(plan(rule.model_copy(update={"name": "Sum", "revision": 2}), change=2))
+    more(cluster, ("PC-1", 6, 123))
+    assert told(cluster) == ["PC-1 triggered@123 reading"]
+
+
 def test_overrides_are_judged_on_their_systems() -> None:
     sensor = make_sensor("> 5", overrides=[{"systems": ["DB-*"], "trigger": "> 8", **SILENT}])
     cluster = started(plan(sensor), ("PC-1", 6, 100), ("DB-1", 6, 100), ("DB-1", 9, 101))

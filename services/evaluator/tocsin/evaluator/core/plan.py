@@ -137,6 +137,7 @@ class Plan:
     forget_after: int = DEFAULT_FORGET_AFTER_MS  # a system not heard for this long is forgotten: the longest of all
     broken: Mapping[str, str] = field(default_factory=dict)  # sensors that cannot be judged, and why
     gone: tuple[Gone, ...] = ()
+    written: Mapping[str, int] = field(default_factory=dict)  # sensor id → the change that wrote it last
 
 
 def plan_sensor(sensor: Sensor) -> PlannedSensor:
@@ -217,4 +218,5 @@ def make_plan(configuration: Configuration) -> Plan:
         forget_after=max((one.forget_after for one in notifications.values()), default=DEFAULT_FORGET_AFTER_MS),
         broken=broken,
         gone=tuple(Gone(one.revision, one.systems) for one in configuration.forgettings.values()),
+        written={sensor.id: sensor.revision for sensor in configuration.sensors.values()},
     )

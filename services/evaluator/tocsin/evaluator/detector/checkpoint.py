@@ -33,7 +33,7 @@ from tocsin.evaluator.detector.rows import (
     state_of,
 )
 from tocsin.evaluator.detector.tables import chunk_of
-from tocsin.evaluator.detector.window_rows import read_windows, write_windows
+from tocsin.evaluator.detector.window_rows import empty_new_windows, read_windows, write_windows
 
 _CHUNK_BITS = 32
 
@@ -119,6 +119,15 @@ def _ints(data: bytes) -> Ints:
     return np.frombuffer(data, "<i8").astype(np.int64)
 
 
+def write_edits(engine: Engine, since: Mapping[int, int], output: Output) -> None:
+    """A checkpoint, where a window may have begun anew: what came before an edit must not be read again into it.
+
+    `since`: the change that each partition was judged by last.
+    """
+    if engine.windowed and any(change < engine.plan.change for change in since.values()):
+        checkpoint(engine, output)
+
+
 # --- the way back ---
 
 
@@ -132,6 +141,9 @@ def recover(engine: Engine, rows: Mapping[int, Mapping[Key, bytes]], replay: Cal
         _restore(engine, partition, found)
     replay()
     for partition, found in rows.items():
+        if PARTITION_KEY in found:
+            kept = [decode_row(WindowsRow, data) for _, data in _sorted(found, "windows")]
+            empty_new_windows(engine, partition, decode_row(PartitionRow, found[PARTITION_KEY]).change, kept)
         _restore_states(engine, partition, found, output)
     engine.finish_restoring()
     return output

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tocsin.evaluator.core.plan import Plan, make_plan
 from tocsin.evaluator.detector.batch import Batch
-from tocsin.evaluator.detector.checkpoint import partition_row, recover
+from tocsin.evaluator.detector.checkpoint import partition_row, recover, write_edits
 from tocsin.evaluator.detector.engine import Engine
 from tocsin.evaluator.detector.forgetting import forget_named
 from tocsin.evaluator.detector.inbox import Assignment
@@ -53,6 +53,7 @@ class Restorer:
                 owned.time.alive_at = now_ms
             partition_row(engine, partition, output)
         output.merge(forget_named(engine, changes_of(rows)))
+        write_edits(engine, changes_of(rows), output)
         return engine, output
 
     def _start(self, engine: Engine, assignment: Assignment) -> dict[int, int]:

@@ -6,7 +6,7 @@ reads again what came after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,3 +119,23 @@ def read_windows(engine: Engine, partition: int, key: Key, row: WindowsRow) -> N
             window.readings.times += times[rows]
             window.readings.values += values[rows]
             window.last = last
+
+
+def empty_new_windows(engine: Engine, partition: int, since: int, rows: Iterable[WindowsRow]) -> None:
+    """Sensors written after the change that a partition was judged by last begin with empty windows, as they do live.
+
+    Their windows were filled with what was read again, which came before them. `rows`: what the checkpoint holds.
+    """
+    known = {key for row in rows for key in row.sensors}
+    new = {sensor for sensor, change in engine.plan.written.items() if change > since}
+    table = engine.series
+    for series in {*table.windows, *table.rings.numbers()} if new else ():
+        plan = engine.plan_of(series)
+        if plan is None or engine.partition_of(series) != partition:
+            continue
+        for place, sensor in enumerate(plan.sensors):
+            if sensor.id in new and (sensor.id, sensor.revision) not in known:
+                table.dirty[series] = True
+                table.windows.get(series, {}).pop(place, None)
+                if table.rings.has(series) and int(table.rings.place[series]) == place:
+                    table.rings.drop(series)
