@@ -11,16 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from lost_commits import lost_commits
 from soaking import Soak
 from tocsin.deploy.processes import Supervisor
 from tocsin.deploy.stack import Stack
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "45"))
 """Enough for each fault once."""
-
-MARKERS_LOST = "while trying to send transaction markers for"
-"""What Kafka writes when it takes the topics of a transaction for deleted because at this moment, while the only broker
-starts again, they have no leader: it calls the transaction committed and tells no topic of it (KAFKA-20734)."""
 
 
 @pytest.mark.kafka
@@ -35,15 +32,6 @@ def test_what_detectors_and_activators_publish_is_what_the_model_says_whatever_f
             soak.run(SECONDS)
             soak.check()
         except AssertionError:
-            if found := lost_by_the_broker(stack.state_dir):
-                pytest.xfail(f"Kafka itself has lost a commit: {found}")
+            if lost := lost_commits(stack.state_dir / "kafka" / "data"):
+                pytest.xfail(f"Kafka itself has lost commits: {lost}")
             raise
-
-
-def lost_by_the_broker(folder: Path) -> str | None:
-    """Its own words, if it has lost the end of a transaction of a detector."""
-    for path in folder.rglob("broker.log*"):
-        for line in path.read_text(errors="replace").splitlines():
-            if MARKERS_LOST in line and "detector" in line:
-                return line
-    return None
