@@ -133,12 +133,18 @@ class _Bench:
         if case == CASES[0]:
             return Figure(case.name, self._of_the_first(), self._consume_alone(self._first_settings), "readings/s")
         if case.per_message > 1:
-            single = self._of_the_first()
-            readings = REPORTED * self._readings
-            return Figure(case.name, self._detect(self._filled(case, readings), readings), single, "readings/s")
+            return self._beside_single_ones(case)
         settings = self._filled(case)
         reference = self._consume_alone(settings)
         return Figure(case.name, self._detect(settings, self._readings), reference, "readings/s")
+
+    def _beside_single_ones(self, case: Case) -> Figure:
+        """Twice each, in turn, and the faster: a run takes a second, and a disturbance only ever makes it slower."""
+        readings = REPORTED * self._readings
+        single, reports = [self._of_the_first()], [self._detect(self._filled(case, readings), readings)]
+        single.append(self._detect(self._filled(CASES[0]), self._readings))
+        reports.append(self._detect(self._filled(case, readings), readings))
+        return Figure(case.name, max(reports), max(single), "readings/s")
 
     def _of_the_first(self) -> float:
         if self._first is None:
