@@ -142,7 +142,7 @@ def recover(engine: Engine, rows: Mapping[int, Mapping[Key, bytes]], replay: Cal
     replay()
     for partition, found in rows.items():
         if PARTITION_KEY in found:
-            kept = [decode_row(WindowsRow, data) for _, data in _sorted(found, "windows")]
+            kept = (decode_row(WindowsRow, data) for key, data in found.items() if key[0] == "windows")
             empty_new_windows(engine, partition, decode_row(PartitionRow, found[PARTITION_KEY]).change, kept)
         _restore_states(engine, partition, found, output)
     engine.finish_restoring()

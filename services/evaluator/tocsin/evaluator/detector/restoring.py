@@ -52,8 +52,9 @@ class Restorer:
             if owned.time.alive_at is None:
                 owned.time.alive_at = now_ms
             partition_row(engine, partition, output)
-        output.merge(forget_named(engine, changes_of(rows)))
-        write_edits(engine, changes_of(rows), output)
+        since = changes_of(rows)
+        output.merge(forget_named(engine, since))
+        write_edits(engine, since, output)
         return engine, output
 
     def _start(self, engine: Engine, assignment: Assignment) -> dict[int, int]:

@@ -126,10 +126,12 @@ def empty_new_windows(engine: Engine, partition: int, since: int, rows: Iterable
 
     Their windows were filled with what was read again, which came before them. `rows`: what the checkpoint holds.
     """
-    known = {key for row in rows for key in row.sensors}
     new = {sensor for sensor, change in engine.plan.written.items() if change > since}
+    if not new:
+        return
+    known = {key for row in rows for key in row.sensors}
     table = engine.series
-    for series in {*table.windows, *table.rings.numbers()} if new else ():
+    for series in {*table.windows, *table.rings.numbers()}:
         plan = engine.plan_of(series)
         if plan is None or engine.partition_of(series) != partition:
             continue
